@@ -1,0 +1,72 @@
+/** @file data.h  Data sets in their real on-disk formats, and the batches made of them. */
+#ifndef LEGODNN_DATA_H
+#define LEGODNN_DATA_H
+
+#include "legodnn/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lego_dataset lego_dataset;
+
+typedef enum lego_split { LEGO_SPLIT_TRAIN = 0, LEGO_SPLIT_VAL = 1, LEGO_SPLIT_TEST = 2 } lego_split;
+
+typedef struct lego_dataset_options {
+    size_t struct_size;
+    lego_split split;
+    int32_t augment;   /**< non-zero: random crop (padding 4) and horizontal flip, seeded; for training */
+    int64_t limit;     /**< at most this many samples; 0 = all */
+    int32_t input[3];  /**< channels, height, width wanted: pads, resizes or repeats grey; 0 = as the data set has it */
+    int32_t reserved;
+    double val_share;  /**< share of the training data cut off as validation split, seeded; 0 = 0.1 */
+} lego_dataset_options;
+#define LEGO_DATASET_OPTIONS_INIT { sizeof(lego_dataset_options), LEGO_SPLIT_TRAIN, 0, 0, { 0, 0, 0 }, 0, 0.0 }
+
+/**
+ * Open a data set.
+ * @param out   free with lego_dataset_free()
+ * @param spec  NAME[:FOLDER]: fashion-mnist, mnist, cifar10, cifar100, imagefolder. Without a folder the system's
+ *              places are searched (Debian's dataset-fashion-mnist).
+ * @return LEGO_ENOTFOUND with what to install or pass if the files are missing
+ */
+LEGO_API lego_status lego_dataset_open(lego_dataset **out, lego_context *context, const char *spec,
+                                       const lego_dataset_options *options);
+LEGO_API void lego_dataset_free(lego_dataset *dataset);
+LEGO_API int64_t lego_dataset_n_samples(const lego_dataset *dataset);
+LEGO_API int32_t lego_dataset_n_classes(const lego_dataset *dataset);
+/** Channels, height, width of a sample. */
+LEGO_API void lego_dataset_sample_shape(const lego_dataset *dataset, int32_t shape[3]);
+
+/**
+ * Read samples by index, normalised, without augmentation.
+ * @param images  n * C*H*W floats, row-major (N,C,H,W)
+ * @param labels  n class indices, or NULL
+ */
+LEGO_API lego_status lego_dataset_read(lego_dataset *dataset, const int64_t *indices, int64_t n, float *images,
+                                       int64_t *labels);
+
+/** An epoch's batches, prepared ahead by a thread of its own. */
+typedef struct lego_batches lego_batches;
+
+/**
+ * Start an epoch.
+ * @param shuffle    non-zero: an order drawn from the context's seed and `epoch`
+ * @param drop_last  non-zero: leave out a last, smaller batch
+ * @param out        free with lego_batches_free(); `dataset` must outlive it
+ */
+LEGO_API lego_status lego_batches_create(lego_batches **out, lego_dataset *dataset, int32_t batch, int shuffle,
+                                         int drop_last, uint64_t epoch);
+LEGO_API void lego_batches_free(lego_batches *batches);
+LEGO_API int64_t lego_batches_count(const lego_batches *batches);
+/**
+ * The next batch. Borrowed pointers, valid until the next call.
+ * @param n  samples in it; 0 at the end of the epoch
+ */
+LEGO_API lego_status lego_batches_next(lego_batches *batches, int64_t *n, const float **images,
+                                       const int64_t **labels);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,13 @@
+/** @file legodnn.h  Everything. One header per stage; each compiles alone. */
+#ifndef LEGODNN_LEGODNN_H
+#define LEGODNN_LEGODNN_H
+
+#include "legodnn/context.h"
+#include "legodnn/data.h"
+#include "legodnn/model.h"
+#include "legodnn/session.h"
+#include "legodnn/status.h"
+#include "legodnn/store.h"
+#include "legodnn/tensor.h"
+
+#endif

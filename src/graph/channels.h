@@ -1,0 +1,75 @@
+/* Coupled channels: union-find over the elements of every (value, axis) and (weight, axis).
+ *
+ * Ops tie elements (channel 7 of a conv's output = row 7 of its weight = element 7 of its bias). Elements that end up
+ * in one set, a *unit*, can only be removed together. Units that touch the same axes form a *group*, within which any
+ * subset may go, unless a balance (grouped convolution) demands equal shares. A unit is frozen if any of its elements
+ * is: part of the interface, a spatial axis, an op without a rule. The reason is kept for the report.
+ *
+ * Everything is per element, so concat is a tie with an offset, flatten a tie with repetition, a channel shuffle three
+ * ties through reshape and permute. */
+#ifndef LG_GRAPH_CHANNELS_H
+#define LG_GRAPH_CHANNELS_H
+
+#include "graph/graph.h"
+
+typedef struct lg_channels lg_channels;
+
+/* An axis of a value or a weight. */
+typedef struct lg_axis {
+    int32_t is_weight;
+    int32_t id;   /* value or weight id */
+    int32_t axis; /* values: 1 is the channel axis; 0, the batch, is not tracked */
+} lg_axis;
+#define LG_VALUE_AXIS(value, axis) ((lg_axis){ 0, (value), (axis) })
+#define LG_WEIGHT_AXIS(weight, axis) ((lg_axis){ 1, (weight), (axis) })
+
+/* Run every op's channel rule over a graph. Freeze graph inputs and outputs if `freeze_interface`. Free with
+ * lg_channels_free(). */
+lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int freeze_interface);
+void lg_channels_free(lg_channels *channels);
+
+/* --- for the ops' rules --- */
+/* Element a_offset + i of `a` goes with element b_offset + i of `b`, i < count. */
+lego_status lg_channels_tie(lg_channels *channels, lg_axis a, int64_t a_offset, lg_axis b, int64_t b_offset,
+                            int64_t count);
+/* Whole axes of equal extent. */
+lego_status lg_channels_tie_axes(lg_channels *channels, lg_axis a, lg_axis b);
+/* Element i of `one` goes with elements i*times .. i*times+times-1 of `many` (flatten -> linear). */
+lego_status lg_channels_tie_repeated(lg_channels *channels, lg_axis one, lg_axis many, int64_t times);
+/* Never removed. `reason` is a short phrase, e.g. "interface of the block"; copied. */
+lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *reason);
+/* The axis is cut into `parts` runs of equal length that must keep equally many elements, or none of them together
+ * with all of `partner`'s same run: input and output of a grouped convolution. */
+lego_status lg_channels_balance(lg_channels *channels, lg_axis axis, lg_axis partner, int64_t parts, int32_t node);
+
+/* --- what pruning reads (after analyze) --- */
+/* Unit of an element; -1 for an axis that is not tracked. Units are numbered densely by first appearance. */
+int32_t lg_channels_unit(const lg_channels *channels, lg_axis axis, int64_t element);
+int32_t lg_channels_n_units(const lg_channels *channels);
+const char *lg_channels_frozen(const lg_channels *channels, int32_t unit); /* the reason, NULL if it is free */
+
+typedef struct lg_channel_group {
+    int32_t n_units;
+    int32_t *units;      /* in the order of `axes[0]` */
+    int32_t n_axes;
+    lg_axis *axes;       /* every axis whose elements these units hold */
+    const char *frozen;  /* reason, or NULL: free */
+    int32_t parts;       /* > 1: units[i] lies in part i / (n_units / parts) and parts keep equal shares */
+    int32_t partner;     /* the group on the other side of the grouped convolution; LG_NONE, or itself if depthwise */
+} lg_channel_group;
+size_t lg_channels_n_groups(const lg_channels *channels);
+const lg_channel_group *lg_channels_group(const lg_channels *channels, size_t index);
+
+/* Which units stay: n_units flags, with quick access by axis. */
+typedef struct lg_channels_keep {
+    const lg_channels *channels;
+    const uint8_t *keep;
+} lg_channels_keep;
+/* Kept element indices of an axis (ascending), for slicing: returns the count; `out` may be NULL. */
+int64_t lg_channels_kept(const lg_channels_keep *keep, lg_axis axis, int64_t *out);
+
+/* A copy of `graph` without the units whose flag is 0: weights sliced into new storage, attributes updated, shapes
+ * re-inferred, validated. LEGO_EINVAL if a frozen unit would go or a balance is broken. */
+lego_status lg_channels_apply(lg_graph **out, const lg_channels *channels, const lg_graph *graph, const uint8_t *keep);
+
+#endif

@@ -1,0 +1,111 @@
+/* One op = one file with one lg_op table, listed in ops/registry.c. */
+#ifndef LG_GRAPH_OPS_H
+#define LG_GRAPH_OPS_H
+
+#include "graph/channels.h"
+#include "graph/graph.h"
+
+typedef enum lg_op_kind {
+    LG_OP_BLOCK, /* place of a block in a frame: inputs and outputs of the block, never executed */
+    LG_OP_CONV2D,
+    LG_OP_LINEAR,
+    LG_OP_BATCH_NORM,
+    LG_OP_RELU,
+    LG_OP_CLIP, /* relu6 = clip(0, 6) */
+    LG_OP_ADD,
+    LG_OP_MAX_POOL,
+    LG_OP_AVG_POOL,
+    LG_OP_ADAPTIVE_AVG_POOL, /* output 1x1 = global average pool */
+    LG_OP_FLATTEN,
+    LG_OP_DROPOUT,
+    LG_OP_N_KINDS
+} lg_op_kind;
+
+typedef struct lg_conv_attrs {
+    int64_t stride[2];   /* h, w */
+    int64_t dilation[2];
+    int64_t pads[4];     /* top, left, bottom, right */
+    int64_t groups;
+} lg_conv_attrs;
+
+typedef struct lg_pool_attrs {
+    int64_t kernel[2];
+    int64_t stride[2];
+    int64_t dilation[2];
+    int64_t pads[4];
+    int32_t ceil_mode;
+    int32_t count_include_pad; /* average only */
+} lg_pool_attrs;
+
+typedef struct lg_block_attrs {
+    int64_t index;        /* which block of the store stands here */
+    int64_t n_outputs;
+} lg_block_attrs;
+
+/* The attributes of a node, by op. Plain data: copied with memcpy, compared field by field. Grows with the ops. */
+union lg_attrs {
+    lg_conv_attrs conv;             /* conv2d */
+    lg_pool_attrs pool;             /* max_pool, avg_pool */
+    struct { double eps; double momentum; } batch_norm;
+    struct { double min, max; } clip;
+    struct { int64_t size[2]; } adaptive_pool;
+    struct { int64_t axis; } flatten; /* start axis */
+    struct { double p; } dropout;
+    lg_block_attrs block;
+};
+
+typedef enum lg_field_type { LG_FIELD_INT, LG_FIELD_INTS, LG_FIELD_DOUBLE, LG_FIELD_BOOL } lg_field_type;
+
+/* Describes one attribute for JSON and comparison: INT is int64_t, INTS int64_t[count], DOUBLE double, BOOL int32_t. */
+typedef struct lg_field {
+    const char *name;
+    lg_field_type type;
+    size_t offset; /* into lg_attrs */
+    int count;     /* INTS */
+} lg_field;
+
+typedef enum lg_slot_flags {
+    LG_SLOT_OPTIONAL = 1,
+    LG_SLOT_BUFFER = 2 /* not trained: running statistics */
+} lg_slot_flags;
+
+typedef struct lg_slot {
+    const char *name; /* "weight": the weight's usual name is "<node>.<slot>" */
+    int flags;
+} lg_slot;
+
+#define LG_MAX_SLOTS 8
+
+struct lg_op {
+    const char *name; /* "conv2d" */
+    lg_op_kind kind;
+    int min_inputs, max_inputs; /* max -1: any number */
+    lg_attrs defaults;
+    const lg_field *fields; /* ends with a NULL name */
+    lg_slot slots[LG_MAX_SLOTS];
+    int n_slots;
+    /* Output count of the node; NULL: 1. */
+    int (*n_outputs)(const lg_graph *graph, const lg_node *node);
+    /* Attributes, weights' dtypes and shapes against the inputs' shapes. */
+    lego_status (*validate)(const lg_graph *graph, const lg_node *node);
+    /* Write the outputs' dtype and shape. Called only after validate succeeded. */
+    lego_status (*infer_shape)(lg_graph *graph, const lg_node *node);
+    /* For one sample: multiply-accumulates (NULL: none) and all floating-point operations. */
+    int64_t (*macs)(const lg_graph *graph, const lg_node *node);
+    int64_t (*flops)(const lg_graph *graph, const lg_node *node);
+    /* The channel rule: ties elements of the axes of inputs, outputs and weights that must go together. */
+    lego_status (*channels)(lg_channels *channels, const lg_graph *graph, const lg_node *node);
+    /* After channels were removed: set attributes that count channels (groups, split sizes ...), and slice the weights
+     * that a per-axis keep list cannot describe. NULL: axis slicing is enough. See lg_channels_apply(). */
+    lego_status (*prune)(const lg_channels_keep *keep, const lg_graph *before, const lg_node *node, lg_graph *after,
+                         lg_node *pruned);
+};
+
+const lg_op *lg_op_find(const char *name); /* NULL if unknown */
+const lg_op *lg_op_of_kind(lg_op_kind kind);
+int lg_op_is_compressible(const lg_op *op); /* conv2d, linear (conv_transpose2d): the layers that blocks are counted in */
+
+lego_status lg_attrs_to_json(lg_json *object, const lg_op *op, const lg_attrs *attrs);
+lego_status lg_attrs_from_json(lg_attrs *out, const lg_op *op, const lg_json *object, const char *what);
+
+#endif
