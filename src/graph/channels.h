@@ -38,9 +38,9 @@ lego_status lg_channels_tie_axes(lg_channels *channels, lg_axis a, lg_axis b);
 lego_status lg_channels_tie_repeated(lg_channels *channels, lg_axis one, lg_axis many, int64_t times);
 /* Never removed. `reason` is a short phrase, e.g. "interface of the block"; copied. */
 lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *reason);
-/* The axis is cut into `parts` runs of equal length that must keep equally many elements, or none of them together
- * with all of `partner`'s same run: input and output of a grouped convolution. */
-lego_status lg_channels_balance(lg_channels *channels, lg_axis axis, lg_axis partner, int64_t parts, int32_t node);
+/* A grouped convolution: `in` and `out` are cut into `parts` runs of equal length. Every run of `in` must keep equally
+ * many elements or none, so must every run of `out`, and run i of `in` is empty exactly when run i of `out` is. */
+lego_status lg_channels_balance(lg_channels *channels, lg_axis in, lg_axis out, int64_t parts, int32_t node);
 
 /* --- what pruning reads (after analyze) --- */
 /* Unit of an element; -1 for an axis that is not tracked. Units are numbered densely by first appearance. */
@@ -52,10 +52,15 @@ typedef struct lg_channel_group {
     int32_t n_units;
     int32_t *units;      /* in the order of `axes[0]` */
     int32_t n_axes;
-    lg_axis *axes;       /* every axis whose elements these units hold */
+    lg_axis *axes;       /* every axis whose elements these units hold, at least one of them a weight's */
     const char *frozen;  /* reason, or NULL: free */
-    int32_t parts;       /* > 1: units[i] lies in part i / (n_units / parts) and parts keep equal shares */
-    int32_t partner;     /* the group on the other side of the grouped convolution; LG_NONE, or itself if depthwise */
+    /* parts > 1 (grouped convolution): units[i] lies in part i / (n_units / parts), and every part keeps equally many
+     * units or none. `partner` is the next group in the ring of groups whose part i must be empty together with this
+     * one's part i: the other side of the convolution, whose partner is this one again (longer rings where grouped
+     * convolutions follow each other; itself where both sides are one group). parts = 1: partner is LG_NONE.
+     * Depthwise convolutions need none of this: a channel's input and outputs are one unit. */
+    int32_t parts;
+    int32_t partner;
 } lg_channel_group;
 size_t lg_channels_n_groups(const lg_channels *channels);
 const lg_channel_group *lg_channels_group(const lg_channels *channels, size_t index);

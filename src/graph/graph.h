@@ -69,6 +69,10 @@ lego_status lg_graph_add_weight(int32_t *weight, lg_graph *graph, const char *na
 lego_status lg_graph_add_node(int32_t *first_output, lg_graph *graph, const char *op, const char *name,
                               const lg_attrs *attrs, int n_inputs, const int32_t *inputs, int n_weights,
                               const int32_t *weights);
+/* Append the place of block `index`: the names, dtypes and shapes (with LG_BATCH) of its outputs are given, since
+ * nothing in the frame says what a block computes. */
+lego_status lg_graph_add_block(int32_t *first_output, lg_graph *graph, const char *name, int64_t index, int n_inputs,
+                               const int32_t *inputs, int n_outputs, const lg_value *outputs);
 lego_status lg_graph_add_output(lg_graph *graph, int32_t value);
 
 /* --- checking --- */
@@ -111,6 +115,10 @@ void lg_uses_dispose(lg_uses *uses);
  * ids in `graph`; free with lg_free. */
 lego_status lg_graph_subgraph(lg_graph **out, const lg_graph *graph, const uint8_t *in_set, int32_t **input_values,
                               int32_t **output_values);
+/* A frame: `graph` with all nodes of block_of[node] = b (LG_NONE: stays) replaced by one block node named names[b],
+ * index b, b < n_blocks. Its inputs and outputs are, in order, those of lg_graph_subgraph() on the same nodes. */
+lego_status lg_graph_frame(lg_graph **out, const lg_graph *graph, const int32_t *block_of, int32_t n_blocks,
+                           const char *const *names);
 /* Copy the nodes of `part` into `graph`: part's input i becomes the value inputs[i]; outputs[i] receives the value of
  * part's output i. Weights of a name that the graph has already are shared if they are the same storage, an error if
  * not. Every copied node is marked with `block`. */
@@ -127,7 +135,12 @@ lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *
 /* `extra` (may be NULL): further string entries for the file's metadata. */
 lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json *extra);
 lego_status lg_graph_load(lg_graph **out, const char *path);
-/* Seeded initialisation of every weight as torch's layers do it (Kaiming uniform, batch norm 1/0/0/1). */
+/* The graph alone: a .json without weights, which are initialised on loading. */
+lego_status lg_graph_save_json(const lg_graph *graph, const char *path);
+lego_status lg_graph_load_json(lg_graph **out, const char *path, uint64_t seed);
+/* Seeded initialisation of every weight by its slot's rule: convolutions Kaiming normal with fan out (as torchvision's
+ * ResNet and MobileNet, but counting a group's own outputs), linear layers as torch, batch norm 1/0/0/1. Each weight's
+ * values depend on the seed and its name alone. Storage is new: nothing shared is written to. */
 lego_status lg_graph_initialize(lg_graph *graph, uint64_t seed);
 
 /* Take ownership of the graph (on success). */

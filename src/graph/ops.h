@@ -11,7 +11,7 @@ typedef enum lg_op_kind {
     LG_OP_LINEAR,
     LG_OP_BATCH_NORM,
     LG_OP_RELU,
-    LG_OP_CLIP, /* relu6 = clip(0, 6) */
+    LG_OP_CLIP, /* relu6 = clip with min 0, max 6, its defaults */
     LG_OP_ADD,
     LG_OP_MAX_POOL,
     LG_OP_AVG_POOL,
@@ -69,9 +69,18 @@ typedef enum lg_slot_flags {
     LG_SLOT_BUFFER = 2 /* not trained: running statistics */
 } lg_slot_flags;
 
+/* How a freshly built model's weight is filled (init.c). */
+typedef enum lg_init_rule {
+    LG_INIT_ZEROS,
+    LG_INIT_ONES,
+    LG_INIT_KAIMING_NORMAL, /* fan out, gain of a ReLU: convolutions */
+    LG_INIT_FAN_IN_UNIFORM  /* U(-1/sqrt(fan in), 1/sqrt(fan in)): torch's default for linear layers */
+} lg_init_rule;
+
 typedef struct lg_slot {
     const char *name; /* "weight": the weight's usual name is "<node>.<slot>" */
     int flags;
+    lg_init_rule init;
 } lg_slot;
 
 #define LG_MAX_SLOTS 8
