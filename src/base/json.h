@@ -31,6 +31,8 @@ lego_status lg_json_get_int_or(int64_t *out, const lg_json *object, const char *
 lego_status lg_json_get_double_or(double *out, const lg_json *object, const char *key, double fallback,
                                   const char *what);
 lego_status lg_json_get_bool_or(int *out, const lg_json *object, const char *key, int fallback, const char *what);
+/* Take a member out of an object: the caller owns `*out`; NULL if there is none of that key. */
+lego_status lg_json_detach(lg_json **out, lg_json *object, const char *key);
 /* Check that the document is an object whose "schema" is `schema`. */
 lego_status lg_json_check_schema(const lg_json *json, const char *schema, const char *what);
 
