@@ -10,7 +10,7 @@
  *         CLI_INT(struct new_args, width, "width", "N", 0, 4096, NULL, "channels of the first stage"),
  *         CLI_END
  *     };
- *     static lego_status run(cli *cli, const void *arguments) { const struct new_args *args = arguments; ... }
+ *     static lego_status run(cli_call *cli, const void *arguments) { const struct new_args *args = arguments; ... }
  *     const cli_command cmd_zoo_new = { "zoo new", ... };      and its id in commands.h, its file in CMakeLists.txt
  */
 #ifndef LEGODNN_CLI_H
@@ -34,7 +34,7 @@ typedef enum cli_output_kind {
 
 typedef struct cli_command cli_command;
 
-typedef struct cli {
+typedef struct cli_call {
     const cli_command *command;
     lego_context *context;
     int n_args;               /* positional arguments */
@@ -48,7 +48,7 @@ typedef struct cli {
     int reported;             /* the error was printed already */
     cli_options *options;     /* as parsed: cli_given() */
     cli_progress *progress;
-} cli;
+} cli_call;
 
 struct cli_command {
     const char *name;        /* "zoo new" */
@@ -62,7 +62,7 @@ struct cli_command {
     size_t args_size;        /* sizeof the struct that `options` fill; 0 without options */
     const cli_option *options; /* up to CLI_END; NULL: only the common ones */
     const char *examples;    /* one command line a line */
-    lego_status (*run)(cli *cli, const void *arguments);
+    lego_status (*run)(cli_call *cli, const void *arguments);
 };
 
 /* Like LG_TRY of the library: `status` and a label `done` that cleans up and returns it. */
@@ -80,24 +80,24 @@ struct cli_command {
 #endif
 
 /* --- errors: print "legodnn <command>: <message>" and return a status that only has to be passed up --- */
-lego_status cli_fail(cli *cli, const char *fmt, ...) CLI_PRINTF(2, 3);  /* exit 1 */
-lego_status cli_usage(cli *cli, const char *fmt, ...) CLI_PRINTF(2, 3); /* exit 2, with a pointer to --help */
+lego_status cli_fail(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3);  /* exit 1 */
+lego_status cli_usage(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3); /* exit 2, with a pointer to --help */
 
 /* Whether the user gave --<name>. */
-int cli_given(const cli *cli, const char *name);
+int cli_given(const cli_call *cli, const char *name);
 /* Whether Ctrl-C (or SIGTERM) came; loops of a command's own ask it and return LEGO_ECANCELED. */
 int cli_interrupted(void);
 /* LEGO_ECANCELED once cli_interrupted(), for CLI_TRY. */
-lego_status cli_check_interrupt(cli *cli);
+lego_status cli_check_interrupt(cli_call *cli);
 
 /* --- output.c --- */
-void cli_printf(cli *cli, const char *fmt, ...) CLI_PRINTF(2, 3); /* to the result; failures are noticed at the end */
+void cli_printf(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3); /* to the result; failures are noticed at the end */
 /* A remark on stderr, not with -q: what was done, where it is, what to do next. */
-void cli_note(cli *cli, const char *fmt, ...) CLI_PRINTF(2, 3);
+void cli_note(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3);
 /* Print a JSON document of the library as the result. */
-void cli_print_document(cli *cli, const char *document);
+void cli_print_document(cli_call *cli, const char *document);
 /* Print a JSON string, quoted and escaped. */
-void cli_print_json_string(cli *cli, const char *text);
+void cli_print_json_string(cli_call *cli, const char *text);
 /* "4.21 MiB", "3.07 ms", "1,234,567": for people; `text` is returned. */
 typedef char cli_text[40];
 const char *cli_format_bytes(cli_text text, double bytes);
@@ -108,7 +108,7 @@ const char *cli_format_count(cli_text text, int64_t count);
 typedef struct cli_table cli_table;
 cli_table *cli_table_create(int n_columns, const char *const *headers); /* free with cli_table_free() */
 void cli_table_cell(cli_table *table, const char *fmt, ...) CLI_PRINTF(2, 3);
-lego_status cli_table_print(cli *cli, const cli_table *table); /* fails when memory ran out on the way */
+lego_status cli_table_print(cli_call *cli, const cli_table *table); /* fails when memory ran out on the way */
 void cli_table_free(cli_table *table);
 
 #endif

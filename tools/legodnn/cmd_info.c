@@ -19,7 +19,7 @@ static void format_shape(char text[128], int n_dims, const int64_t *dims)
     (void)snprintf(text + at, 128 - at, ")");
 }
 
-static lego_status print_model(cli *cli, const lego_model *model)
+static lego_status print_model(cli_call *cli, const lego_model *model)
 {
     lego_model_info info;
     cli_text text;
@@ -48,7 +48,7 @@ done:
     return status;
 }
 
-static lego_status run(cli *cli, const void *arguments)
+static lego_status run(cli_call *cli, const void *arguments)
 {
     const struct info_args *args = arguments;
     lego_model *model = NULL;

@@ -1,7 +1,7 @@
 /* `legodnn zoo list` and `legodnn zoo new`: architectures by name, with fresh weights. */
 #include "cli.h"
 
-static lego_status run_list(cli *cli, const void *arguments)
+static lego_status run_list(cli_call *cli, const void *arguments)
 {
     static const char *const headers[] = { "name", "what it is" };
     cli_table *table = NULL;
@@ -53,7 +53,7 @@ static const cli_option new_options[] = {
     CLI_END
 };
 
-static lego_status run_new(cli *cli, const void *arguments)
+static lego_status run_new(cli_call *cli, const void *arguments)
 {
     const struct new_args *args = arguments;
     lego_zoo_options zoo = LEGO_ZOO_OPTIONS_INIT;

@@ -9,7 +9,7 @@ extern const cli_command *const cli_commands[]; /* NULL-terminated, in the order
 /* The command whose name argv starts with (the longest), and how many words that takes; NULL if there is none. */
 const cli_command *cli_find_command(int argc, char **argv, int *n_words);
 /* Say that there is no such command, with the nearest; returns the exit code. */
-int cli_unknown_command(cli *cli, const char *word);
+int cli_unknown_command(cli_call *cli, const char *word);
 
 void cli_print_version(FILE *to);
 void cli_print_overview(FILE *to);

@@ -34,7 +34,7 @@ static const char *const left_out[] = { CLI_OFFLINE_COMMANDS(NAME) NULL };
 
 /* --- errors --- */
 
-static void print_error(const cli *cli, const char *fmt, va_list args)
+static void print_error(const cli_call *cli, const char *fmt, va_list args)
 {
     cli_progress_clear(cli->progress);
     (void)fprintf(stderr, "%slegodnn%s%s:%s ", cli->color_err ? "\033[31m" : "", cli->command ? " " : "",
@@ -43,7 +43,7 @@ static void print_error(const cli *cli, const char *fmt, va_list args)
     (void)fputc('\n', stderr);
 }
 
-lego_status cli_fail(cli *cli, const char *fmt, ...)
+lego_status cli_fail(cli_call *cli, const char *fmt, ...)
 {
     va_list args;
 
@@ -55,7 +55,7 @@ lego_status cli_fail(cli *cli, const char *fmt, ...)
     return LEGO_EINVAL;
 }
 
-lego_status cli_usage(cli *cli, const char *fmt, ...)
+lego_status cli_usage(cli_call *cli, const char *fmt, ...)
 {
     va_list args;
 
@@ -69,12 +69,12 @@ lego_status cli_usage(cli *cli, const char *fmt, ...)
     return LEGO_EINVAL;
 }
 
-int cli_given(const cli *cli, const char *name)
+int cli_given(const cli_call *cli, const char *name)
 {
     return cli_options_given(cli->options, name);
 }
 
-lego_status cli_check_interrupt(cli *cli)
+lego_status cli_check_interrupt(cli_call *cli)
 {
     return cli_interrupted() ? LEGO_ECANCELED : LEGO_OK;
 }
@@ -144,7 +144,7 @@ static void list_family(char text[256], const char *family)
     }
 }
 
-int cli_unknown_command(cli *cli, const char *word)
+int cli_unknown_command(cli_call *cli, const char *word)
 {
     const char *names[128];
     const char *near;
@@ -181,14 +181,14 @@ int cli_unknown_command(cli *cli, const char *word)
 
 static void print_log(lego_log_level level, const char *module, const char *message, void *payload)
 {
-    cli *cli = payload;
+    cli_call *cli = payload;
 
     cli_progress_clear(cli->progress);
     (void)fprintf(stderr, "%s%s: %s%s\n", level <= LEGO_LOG_WARNING && cli->color_err ? "\033[33m" : "", module,
                   message, level <= LEGO_LOG_WARNING && cli->color_err ? "\033[0m" : "");
 }
 
-static lego_status create_context(cli *cli, const cli_common *common)
+static lego_status create_context(cli_call *cli, const cli_common *common)
 {
     static const lego_log_level levels[] = { LEGO_LOG_ERROR, LEGO_LOG_WARNING, LEGO_LOG_INFO, LEGO_LOG_DEBUG };
     const int level = cli->verbosity > 2 ? 3 : cli->verbosity + 1;
@@ -211,7 +211,7 @@ static void argument_name(char name[64], const char *names, int i)
     (void)snprintf(name, 64, "%.*s", (int)strcspn(names, " "), names);
 }
 
-static lego_status check_arguments(cli *cli)
+static lego_status check_arguments(cli_call *cli)
 {
     const cli_command *command = cli->command;
     char name[64];
@@ -225,7 +225,7 @@ static lego_status check_arguments(cli *cli)
     return LEGO_OK;
 }
 
-static lego_status execute(cli *cli, const cli_common *common, const void *arguments)
+static lego_status execute(cli_call *cli, const cli_common *common, const void *arguments)
 {
     cli_sink sink = { NULL, NULL, NULL };
     const char *path = cli->command->output == CLI_OUTPUT_RESULT ? common->output : NULL;
@@ -254,7 +254,7 @@ done:
 
 static int run_command(const cli_command *command, int argc, char **argv)
 {
-    cli cli;
+    cli_call cli;
     cli_common common;
     cli_error_text error;
     void *arguments = NULL;
@@ -304,7 +304,7 @@ done:
 
 int main(int argc, char **argv)
 {
-    cli cli;
+    cli_call cli;
     const cli_command *command;
     int n_words = 0;
 

@@ -93,7 +93,7 @@ int cli_want_color(int choice, FILE *stream)
     return isatty(fileno(stream)) && !(no_color && no_color[0]) && term && strcmp(term, "dumb") != 0;
 }
 
-void cli_printf(cli *cli, const char *fmt, ...)
+void cli_printf(cli_call *cli, const char *fmt, ...)
 {
     va_list args;
 
@@ -104,7 +104,7 @@ void cli_printf(cli *cli, const char *fmt, ...)
     va_end(args);
 }
 
-void cli_note(cli *cli, const char *fmt, ...)
+void cli_note(cli_call *cli, const char *fmt, ...)
 {
     va_list args;
 
@@ -117,7 +117,7 @@ void cli_note(cli *cli, const char *fmt, ...)
     (void)fputc('\n', stderr);
 }
 
-void cli_print_document(cli *cli, const char *document)
+void cli_print_document(cli_call *cli, const char *document)
 {
     const size_t length = strlen(document);
 
@@ -126,7 +126,7 @@ void cli_print_document(cli *cli, const char *document)
         (void)fputc('\n', cli->out);
 }
 
-void cli_print_json_string(cli *cli, const char *text)
+void cli_print_json_string(cli_call *cli, const char *text)
 {
     (void)fputc('"', cli->out);
     for (; *text; text++) {
@@ -241,7 +241,7 @@ void cli_table_cell(cli_table *table, const char *fmt, ...)
     table->cells[table->n_cells++] = cell;
 }
 
-static void print_cell(cli *cli, const char *text, int width, int right, int last)
+static void print_cell(cli_call *cli, const char *text, int width, int right, int last)
 {
     if (right)
         cli_printf(cli, "%*s", width, text);
@@ -252,7 +252,7 @@ static void print_cell(cli *cli, const char *text, int width, int right, int las
     cli_printf(cli, last ? "\n" : "  ");
 }
 
-lego_status cli_table_print(cli *cli, const cli_table *table)
+lego_status cli_table_print(cli_call *cli, const cli_table *table)
 {
     int *widths;
 
