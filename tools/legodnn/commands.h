@@ -3,12 +3,8 @@
 #ifndef LEGODNN_CLI_COMMANDS_H
 #define LEGODNN_CLI_COMMANDS_H
 
-#define CLI_OFFLINE_COMMANDS(X) \
-    X(zoo_list)                 \
-    X(zoo_new)
+#define CLI_OFFLINE_COMMANDS(X)
 
-#define CLI_ONLINE_COMMANDS(X) \
-    X(info)                    \
-    X(help)
+#define CLI_ONLINE_COMMANDS(X) X(help)
 
 #endif
