@@ -15,31 +15,46 @@ typedef enum lego_split { LEGO_SPLIT_TRAIN = 0, LEGO_SPLIT_VAL = 1, LEGO_SPLIT_T
 typedef struct lego_dataset_options {
     size_t struct_size;
     lego_split split;
-    int32_t augment;   /**< non-zero: random crop (padding 4) and horizontal flip, seeded; for training */
-    int64_t limit;     /**< at most this many samples; 0 = all */
-    int32_t input[3];  /**< channels, height, width wanted: pads, resizes or repeats grey; 0 = as the data set has it */
+    int32_t augment;     /**< non-zero: random crop (padding 4) and horizontal flip (not for digits); for training */
+    int64_t limit;       /**< at most this many samples, class-balanced; a smaller limit is a part of a larger; 0 = all */
+    int32_t input[3];    /**< channels (1 or 3), height, width wanted; 0 = as the data set has it (imagefolder: 224).
+                              Up to a quarter more is padded with black, anything else scaled to cover and cropped. */
     int32_t reserved;
-    double val_share;  /**< share of the training data cut off as validation split, seeded; 0 = 0.1 */
+    double val_share;    /**< share of the training data cut off as validation split; 0 = 0.1 */
+    uint64_t split_seed; /**< which cut; apart from the context's seed, so that training with another seed never
+                              sees validation samples */
 } lego_dataset_options;
-#define LEGO_DATASET_OPTIONS_INIT { sizeof(lego_dataset_options), LEGO_SPLIT_TRAIN, 0, 0, { 0, 0, 0 }, 0, 0.0 }
+#define LEGO_DATASET_OPTIONS_INIT { sizeof(lego_dataset_options), LEGO_SPLIT_TRAIN, 0, 0, { 0, 0, 0 }, 0, 0.0, 0 }
 
 /**
- * Open a data set.
- * @param out   free with lego_dataset_free()
- * @param spec  NAME[:FOLDER]: fashion-mnist, mnist, cifar10, cifar100, imagefolder. Without a folder the system's
- *              places are searched (Debian's dataset-fashion-mnist).
- * @return LEGO_ENOTFOUND with what to install or pass if the files are missing
+ * Open a data set. Files are untrusted: sizes, labels and counts are checked, the message names the file.
+ *
+ * The validation split is cut from the training files (imagefolder: is val/ where that exists); the order of samples is
+ * fixed and class-balanced. Augmentation and shuffling follow the context's seed as it is now.
+ * @param out      free with lego_dataset_free()
+ * @param context  borrowed for the life of the data set
+ * @param spec     NAME[:FOLDER]: fashion-mnist, mnist, cifar10, cifar100, imagefolder. Without a folder, NAME is looked
+ *                 for in $LEGODNN_DATA and in the system's /usr/share/datasets (Debian's dataset-fashion-mnist).
+ * @return LEGO_ENOTFOUND with what to install or pass if the files are missing, LEGO_EFORMAT if they are damaged
  */
 LEGO_API lego_status lego_dataset_open(lego_dataset **out, lego_context *context, const char *spec,
                                        const lego_dataset_options *options);
 LEGO_API void lego_dataset_free(lego_dataset *dataset);
+/** The data set's name, e.g. "fashion-mnist". */
+LEGO_API const char *lego_dataset_name(const lego_dataset *dataset);
+LEGO_API lego_split lego_dataset_split(const lego_dataset *dataset);
 LEGO_API int64_t lego_dataset_n_samples(const lego_dataset *dataset);
 LEGO_API int32_t lego_dataset_n_classes(const lego_dataset *dataset);
 /** Channels, height, width of a sample. */
 LEGO_API void lego_dataset_sample_shape(const lego_dataset *dataset, int32_t shape[3]);
 
+/** "train", "val", "test"; NULL for anything else. */
+LEGO_API const char *lego_split_name(lego_split split);
+/** The split of a name. @return LEGO_EINVAL with the allowed names */
+LEGO_API lego_status lego_split_parse(lego_split *out, const char *name);
+
 /**
- * Read samples by index, normalised, without augmentation.
+ * Read samples by index, normalised, without augmentation. Several threads may read one data set.
  * @param images  n * C*H*W floats, row-major (N,C,H,W)
  * @param labels  n class indices, or NULL
  */
@@ -50,7 +65,7 @@ LEGO_API lego_status lego_dataset_read(lego_dataset *dataset, const int64_t *ind
 typedef struct lego_batches lego_batches;
 
 /**
- * Start an epoch.
+ * Start an epoch. What comes out depends on the context's seed, `epoch` and the options only, never on timing.
  * @param shuffle    non-zero: an order drawn from the context's seed and `epoch`
  * @param drop_last  non-zero: leave out a last, smaller batch
  * @param out        free with lego_batches_free(); `dataset` must outlive it
