@@ -6,6 +6,7 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -348,6 +349,17 @@ static cJSON *number(double value)
     return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
 }
 
+/* cJSON prints 15 digits of a number: larger integers go in as text, which reads back exactly up to 2^53. */
+static cJSON *integer(int64_t value)
+{
+    char text[24];
+
+    if (value > -1000000000000000 && value < 1000000000000000)
+        return cJSON_CreateNumber((double)value);
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    return cJSON_CreateRaw(text);
+}
+
 lego_status lg_json_set_string(lg_json *object, const char *key, const char *value)
 {
     return attach(object, key, injected() ? NULL : cJSON_CreateString(value));
@@ -355,7 +367,7 @@ lego_status lg_json_set_string(lg_json *object, const char *key, const char *val
 
 lego_status lg_json_set_int(lg_json *object, const char *key, int64_t value)
 {
-    return attach(object, key, injected() ? NULL : number((double)value));
+    return attach(object, key, injected() ? NULL : integer(value));
 }
 
 lego_status lg_json_set_double(lg_json *object, const char *key, double value)
@@ -409,7 +421,7 @@ lego_status lg_json_push_string(lg_json *array, const char *value)
 
 lego_status lg_json_push_int(lg_json *array, int64_t value)
 {
-    return attach(array, NULL, injected() ? NULL : number((double)value));
+    return attach(array, NULL, injected() ? NULL : integer(value));
 }
 
 lego_status lg_json_push_double(lg_json *array, double value)
