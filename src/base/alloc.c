@@ -34,11 +34,11 @@ static int must_fail(void)
 
 void *lg_calloc(size_t n, size_t size)
 {
-    if (must_fail())
+    size_t bytes;
+
+    if (must_fail() || __builtin_mul_overflow(n, size, &bytes))
         return NULL;
-    if (n == 0 || size == 0)
-        n = size = 1;
-    return calloc(n, size); /* checks the multiplication */
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *lg_realloc(void *ptr, size_t n, size_t size)
