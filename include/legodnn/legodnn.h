@@ -2,9 +2,11 @@
 #ifndef LEGODNN_LEGODNN_H
 #define LEGODNN_LEGODNN_H
 
+#include "legodnn/block.h"
 #include "legodnn/context.h"
 #include "legodnn/data.h"
 #include "legodnn/model.h"
+#include "legodnn/prune.h"
 #include "legodnn/session.h"
 #include "legodnn/status.h"
 #include "legodnn/store.h"

@@ -28,6 +28,21 @@ LEGO_API const char *lego_store_block_name(const lego_store *store, int32_t bloc
 LEGO_API int32_t lego_store_n_variants(const lego_store *store, int32_t block);
 LEGO_API const char *lego_store_variant_name(const lego_store *store, int32_t block, int32_t variant);
 
+/** Facts about a variant; strings borrowed from the store, valid until it changes or is freed. */
+typedef struct lego_variant_info {
+    const char *name;      /**< "s0.6" */
+    const char *precision; /**< "f32" */
+    const char *origin;    /**< how its weights were made: "original", "l1", "reconstruct", "retrain" */
+    double sparsity;       /**< as asked for */
+    int64_t n_parameters;
+    int64_t n_macs;        /**< for one sample */
+    int64_t flops;         /**< for one sample */
+    int64_t weight_bytes;
+    int64_t file_bytes;
+} lego_variant_info;
+LEGO_API lego_status lego_store_variant_info(lego_variant_info *out, const lego_store *store, int32_t block,
+                                             int32_t variant);
+
 /** Describe the store as a JSON document, schema "legodnn.store/1"; free with lego_string_free(). */
 LEGO_API lego_status lego_store_to_json(char **out, const lego_store *store);
 

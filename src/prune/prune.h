@@ -1,0 +1,71 @@
+/* A block -> its variants: how wide every channel group becomes, which channels stay, and the graph without the rest.
+ *
+ *   lg_prune_widths   sparsity -> units and parts that each group keeps
+ *   lg_prune_scores   a criterion's importance of every unit (l1 ...)      } or lg_reconstruct, which chooses by output
+ *   lg_prune_select   scores + widths -> keep flags                        } error and re-fits the weights (--data)
+ *   lg_channels_apply keep flags -> the variant's graph (graph/channels.h)
+ *
+ * Units, groups, parts and partners are those of graph/channels.h. */
+#ifndef LG_PRUNE_PRUNE_H
+#define LG_PRUNE_PRUNE_H
+
+#include "graph/channels.h"
+#include "legodnn/data.h"
+#include "legodnn/prune.h"
+#include "store/store.h"
+
+/* What a group keeps. Plain group: `parts` is 1. Group of a grouped convolution: `parts` convolution groups stay, each
+ * with units / parts of its units. */
+typedef struct lg_prune_width {
+    int32_t units;
+    int32_t parts;
+} lg_prune_width;
+
+/* Widths of all groups (lg_channels_n_groups of them) at a sparsity: round((1-s)*n) of every free group, at least 1;
+ * frozen groups keep all. Groups coupled by grouped convolutions keep equally many convolution groups; as many as get
+ * the asked width within rounding. round_to > 1 rounds widths up to a multiple of it where the group has that many. */
+lego_status lg_prune_widths(lg_prune_width *widths, const lg_channels *channels, double sparsity, int32_t round_to);
+
+/* keep[unit] = 1 for the units that stay (lg_channels_n_units flags), given an importance of every unit: the highest
+ * `widths[g].units` of a plain group; of a grouped convolution the convolution groups with the highest sum over what
+ * they would keep (both sides together), in each the highest units. Ties: the lower index stays. */
+lego_status lg_prune_select(uint8_t *keep, const lg_channels *channels, const lg_prune_width *widths,
+                            const double *scores);
+
+/* Importance of every unit by a criterion that needs no data, summed over the filters that make the unit. */
+lego_status lg_prune_scores(double *scores, lego_criterion criterion, const lg_channels *channels,
+                            const lg_graph *graph, uint64_t seed);
+
+/* Whether two sets of widths are the same (the variant is then an alias). */
+int lg_prune_widths_equal(const lg_prune_width *a, const lg_prune_width *b, const lg_channels *channels);
+
+/* One variant to be made. */
+typedef struct lg_prune_variant {
+    char name[24];           /* "s0.6" */
+    double sparsity;
+    lg_prune_width *widths;  /* one a group */
+    lg_graph *graph;         /* made by lg_prune_by_score() or lg_reconstruct(); NULL before */
+} lg_prune_variant;
+
+/* One block and the variants wanted of it, by rising sparsity; none is equal to the original or to another. */
+typedef struct lg_prune_block {
+    const lg_graph *graph;       /* the original, borrowed */
+    lg_channels *channels;       /* of `graph`, interface frozen */
+    int32_t n_variants;
+    lg_prune_variant *variants;
+    lg_json *report;             /* the block's report in the store (borrowed): whoever chooses may add to it */
+} lg_prune_block;
+
+/* Fill the graphs of all variants by a criterion. */
+lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks, lego_criterion criterion,
+                              uint64_t seed);
+
+/* Fill the graphs of all variants of all blocks by reconstruction (DESIGN.md section 6, reconstruct.c): choose the
+ * channels for the given widths by backward elimination on the output error and re-fit the weights, from images of
+ * `dataset`. `store` is in memory only: its frame, segments and the originals (variant 0) of all blocks are there,
+ * blocks[b] is its block b. Nothing of `store` is changed. `info` (an object, borrowed) receives what was done, for the
+ * manifest. Reports progress and may be cancelled through the context. */
+lego_status lg_reconstruct(lego_context *context, lego_store *store, lg_prune_block *blocks, int32_t n_blocks,
+                           lego_dataset *dataset, uint64_t seed, lg_json *info);
+
+#endif
