@@ -7,6 +7,7 @@
 #include "legodnn/data.h"
 #include "legodnn/model.h"
 #include "legodnn/prune.h"
+#include "legodnn/profile.h"
 #include "legodnn/session.h"
 #include "legodnn/status.h"
 #include "legodnn/store.h"
