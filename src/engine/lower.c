@@ -1,0 +1,419 @@
+/* lower.c: validated graph -> lg_program.
+ *
+ * First stage of planning (graph -> lower -> backend layouts and kernels -> arena -> run). One pass over the nodes in
+ * topological order; each node either becomes a step or is absorbed by the step that made its input:
+ *   batch_norm        into a convolution or linear layer (scales rows of the weight, moves the bias)
+ *   relu, clip        into the step before, as its activation
+ *   add               into the later of its two operands, as its residual sum
+ *   dropout, flatten  into nothing: another name, another shape of the same data
+ *
+ * What newcomers get wrong: a value may only be absorbed if that consumer is its *only* reader, and being a graph
+ * output counts as a reader. The residual must exist before the step that adds it runs, hence "the later operand". */
+#include "engine/lower.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+typedef struct lowering {
+    lg_program *program;
+    const lg_graph *graph;
+    int32_t *cell_of; /* value -> cell */
+    int32_t *readers; /* value -> how often it is read, graph outputs included */
+    int exact;
+} lowering;
+
+static const char *const kind_names[] = { "conv",     "linear",   "affine",       "add",
+                                          "act",      "max_pool", "avg_pool",     "adaptive_pool" };
+
+const char *lg_step_kind_name(lg_step_kind kind)
+{
+    return kind_names[kind];
+}
+
+static void step_dispose(lg_step *step)
+{
+    lg_free(step->name);
+    lg_tensor_dispose(&step->weight);
+    lg_tensor_dispose(&step->bias);
+    lg_tensor_dispose(&step->norm.gamma);
+    lg_tensor_dispose(&step->norm.beta);
+    lg_tensor_dispose(&step->norm.mean);
+    lg_tensor_dispose(&step->norm.variance);
+}
+
+void lg_program_free(lg_program *program)
+{
+    if (!program)
+        return;
+    for (int32_t i = 0; i < program->n_steps; i++)
+        step_dispose(&program->steps[i]);
+    lg_free(program->steps);
+    lg_free(program->cells);
+    lg_free(program->inputs);
+    lg_free(program->outputs);
+    lg_free(program);
+}
+
+/* --- cells and steps --- */
+
+static lego_status add_cell(int32_t *out, lowering *low, int32_t value, int32_t base)
+{
+    lg_program *program = low->program;
+    const lg_value *from = &low->graph->values[value];
+    lg_cell *cell;
+    lego_status status = LEGO_OK;
+
+    if (from->dtype != LEGO_DTYPE_F32)
+        LG_FAIL(LEGO_EUNSUPPORTED, "value '%s': engines compute in F32, not %s", from->name,
+                lg_dtype_name(from->dtype));
+    LG_TRY(LG_RESERVE(&program->cells, &program->cells_capacity, program->n_cells + 1));
+    cell = &program->cells[program->n_cells];
+    memset(cell, 0, sizeof(*cell));
+    cell->shape = from->shape;
+    cell->shape.dims[0] = program->batch;
+    LG_TRY(lg_shape_count(&cell->elements, &cell->shape, from->name));
+    if ((uint64_t)cell->elements > SIZE_MAX / sizeof(double))
+        LG_FAIL(LEGO_EINVAL, "value '%s': a batch of %lld does not fit in memory", from->name,
+                (long long)program->batch);
+    cell->base = base == LG_NONE ? program->n_cells : base;
+    cell->first = cell->last = -1;
+    cell->input = LG_NONE;
+    *out = program->n_cells++;
+done:
+    return status;
+}
+
+static lego_status add_step(lg_step **out, lowering *low, const lg_node *node, lg_step_kind kind)
+{
+    lg_program *program = low->program;
+    lg_step *step;
+    int32_t cell;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_RESERVE(&program->steps, &program->steps_capacity, program->n_steps + 1));
+    LG_TRY(add_cell(&cell, low, node->outputs[0], LG_NONE));
+    step = &program->steps[program->n_steps];
+    memset(step, 0, sizeof(*step));
+    LG_TRY(LG_STRDUP(&step->name, node->name));
+    step->kind = kind;
+    step->block = node->block;
+    step->residual = LG_NONE;
+    step->output = cell;
+    step->attrs = *node->attrs;
+    step->n_inputs = node->n_inputs;
+    for (int32_t i = 0; i < node->n_inputs && i < 2; i++)
+        step->inputs[i] = low->cell_of[node->inputs[i]];
+    program->cells[cell].first = program->n_steps;
+    low->cell_of[node->outputs[0]] = cell;
+    program->n_steps++;
+    *out = step;
+done:
+    return status;
+}
+
+/* The step that made `value`, if this reader is the only one and nothing but the value itself lies there (no view). */
+static lg_step *sole_producer(const lowering *low, int32_t value)
+{
+    const lg_program *program = low->program;
+    int32_t id = low->cell_of[value];
+    const lg_cell *cell = &program->cells[id];
+
+    if (low->exact || low->readers[value] != 1 || cell->base != id || cell->first < 0)
+        return NULL;
+    return &program->steps[cell->first];
+}
+
+/* The node's output is from now on what the absorbing step writes. */
+static void absorb(lowering *low, const lg_node *node, int32_t value)
+{
+    low->cell_of[node->outputs[0]] = low->cell_of[value];
+}
+
+/* --- weights --- */
+
+static lego_tensor *slot(const lg_graph *graph, const lg_node *node, const char *name)
+{
+    for (int i = 0; i < node->op->n_slots; i++)
+        if (strcmp(node->op->slots[i].name, name) == 0)
+            return lg_node_weight(graph, node, i);
+    return NULL;
+}
+
+static lego_status take_weight(lego_tensor *out, const lg_graph *graph, const lg_node *node, const char *name)
+{
+    const lego_tensor *tensor = slot(graph, node, name);
+
+    if (!tensor)
+        return lg_error(LEGO_EINVAL, "node '%s': its weight '%s' is missing", node->name, name);
+    if (tensor->dtype != LEGO_DTYPE_F32)
+        return lg_error(LEGO_EUNSUPPORTED, "node '%s': engines compute in F32, its weight '%s' is %s", node->name,
+                        name, lg_dtype_name(tensor->dtype));
+    lg_tensor_share(out, tensor);
+    return LEGO_OK;
+}
+
+static lego_status take_norm(lg_norm *norm, const lg_graph *graph, const lg_node *node)
+{
+    lego_status status = LEGO_OK;
+
+    norm->eps = node->attrs->batch_norm.eps;
+    LG_TRY(take_weight(&norm->gamma, graph, node, "weight"));
+    LG_TRY(take_weight(&norm->beta, graph, node, "bias"));
+    LG_TRY(take_weight(&norm->mean, graph, node, "running_mean"));
+    LG_TRY(take_weight(&norm->variance, graph, node, "running_var"));
+    norm->set = 1;
+done:
+    return status;
+}
+
+/* --- one function a family of nodes --- */
+
+static lego_status lower_layer(lowering *low, const lg_node *node, lg_step_kind kind)
+{
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(add_step(&step, low, node, kind));
+    LG_TRY(take_weight(&step->weight, low->graph, node, "weight"));
+    step->has_bias = slot(low->graph, node, "bias") != NULL;
+    if (step->has_bias)
+        LG_TRY(take_weight(&step->bias, low->graph, node, "bias"));
+done:
+    return status;
+}
+
+static lego_status lower_norm(lowering *low, const lg_node *node)
+{
+    lg_step *before = sole_producer(low, node->inputs[0]);
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    if (before && (before->kind == LG_STEP_CONV || before->kind == LG_STEP_LINEAR) && !before->norm.set &&
+        before->residual == LG_NONE && before->act.kind == LG_ACT_NONE) {
+        LG_TRY(take_norm(&before->norm, low->graph, node));
+        absorb(low, node, node->inputs[0]);
+    } else {
+        LG_TRY(add_step(&step, low, node, LG_STEP_AFFINE));
+        LG_TRY(take_norm(&step->norm, low->graph, node));
+    }
+done:
+    return status;
+}
+
+static lego_status lower_act(lowering *low, const lg_node *node, lg_act act)
+{
+    lg_step *before = sole_producer(low, node->inputs[0]);
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    if (before && before->kind <= LG_STEP_ADD && before->act.kind == LG_ACT_NONE) {
+        before->act = act;
+        absorb(low, node, node->inputs[0]);
+    } else {
+        LG_TRY(add_step(&step, low, node, LG_STEP_ACT));
+        step->act = act;
+    }
+done:
+    return status;
+}
+
+/* Can this operand's step take the other operand as its residual? */
+static int takes_residual(const lg_step *step)
+{
+    return step && (step->kind == LG_STEP_CONV || step->kind == LG_STEP_LINEAR) && step->residual == LG_NONE &&
+           step->act.kind == LG_ACT_NONE;
+}
+
+static lego_status lower_add(lowering *low, const lg_node *node)
+{
+    const lg_cell *cells = low->program->cells;
+    lg_step *step;
+    int later;
+    lego_status status = LEGO_OK;
+
+    if (node->n_inputs != 2)
+        LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': add of %d values, engines add 2", node->name, (int)node->n_inputs);
+    later = cells[cells[low->cell_of[node->inputs[1]]].base].first >
+            cells[cells[low->cell_of[node->inputs[0]]].base].first;
+    step = sole_producer(low, node->inputs[later]);
+    if (takes_residual(step)) {
+        step->residual = low->cell_of[node->inputs[!later]];
+        absorb(low, node, node->inputs[later]);
+    } else {
+        LG_TRY(add_step(&step, low, node, LG_STEP_ADD));
+    }
+done:
+    return status;
+}
+
+static lego_status lower_flatten(lowering *low, const lg_node *node)
+{
+    int32_t base = low->program->cells[low->cell_of[node->inputs[0]]].base;
+
+    return add_cell(&low->cell_of[node->outputs[0]], low, node->outputs[0], base);
+}
+
+static lego_status lower_node(lowering *low, const lg_node *node)
+{
+    lg_step *step;
+
+    switch (node->op->kind) {
+    case LG_OP_CONV2D:
+        return lower_layer(low, node, LG_STEP_CONV);
+    case LG_OP_LINEAR:
+        return lower_layer(low, node, LG_STEP_LINEAR);
+    case LG_OP_BATCH_NORM:
+        return lower_norm(low, node);
+    case LG_OP_RELU:
+        return lower_act(low, node, (lg_act){ LG_ACT_RELU, 0.0f, INFINITY });
+    case LG_OP_CLIP:
+        return lower_act(low, node,
+                         (lg_act){ LG_ACT_CLIP, (float)node->attrs->clip.min, (float)node->attrs->clip.max });
+    case LG_OP_ADD:
+        return lower_add(low, node);
+    case LG_OP_MAX_POOL:
+        return add_step(&step, low, node, LG_STEP_MAX_POOL);
+    case LG_OP_AVG_POOL:
+        return add_step(&step, low, node, LG_STEP_AVG_POOL);
+    case LG_OP_ADAPTIVE_AVG_POOL:
+        return add_step(&step, low, node, LG_STEP_ADAPTIVE_POOL);
+    case LG_OP_FLATTEN:
+        return lower_flatten(low, node);
+    case LG_OP_DROPOUT:
+        absorb(low, node, node->inputs[0]);
+        return LEGO_OK;
+    case LG_OP_BLOCK:
+        return lg_error(LEGO_EINVAL, "node '%s' stands for a block: compose the store before planning", node->name);
+    default:
+        return lg_error(LEGO_EUNSUPPORTED, "node '%s': no engine runs '%s'", node->name, node->op->name);
+    }
+}
+
+/* --- liveness --- */
+
+static void read_at(lg_program *program, int32_t cell, int32_t step)
+{
+    lg_cell *base = &program->cells[program->cells[cell].base];
+
+    if (base->last < step)
+        base->last = step;
+}
+
+static void find_lifetimes(lg_program *program)
+{
+    for (int32_t i = 0; i < program->n_steps; i++) {
+        const lg_step *step = &program->steps[i];
+        read_at(program, step->output, i);
+        for (int32_t k = 0; k < step->n_inputs; k++)
+            read_at(program, step->inputs[k], i);
+        if (step->residual != LG_NONE)
+            read_at(program, step->residual, i);
+    }
+    for (int32_t i = 0; i < program->n_outputs; i++)
+        read_at(program, program->outputs[i], program->n_steps);
+}
+
+static lego_status count_readers(lowering *low)
+{
+    const lg_graph *graph = low->graph;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&low->readers, graph->n_values));
+    for (int32_t i = 0; i < graph->n_nodes; i++)
+        for (int32_t k = 0; k < graph->nodes[i].n_inputs; k++)
+            low->readers[graph->nodes[i].inputs[k]]++;
+    for (int32_t i = 0; i < graph->n_outputs; i++)
+        low->readers[graph->outputs[i]]++;
+    /* A dropout is another name of its input: its readers read the input. Backwards, so that chains add up; then
+     * forwards, so that every name of the value knows the sum. */
+    for (int32_t i = graph->n_nodes - 1; i >= 0; i--)
+        if (graph->nodes[i].op->kind == LG_OP_DROPOUT)
+            low->readers[graph->nodes[i].inputs[0]] += low->readers[graph->nodes[i].outputs[0]] - 1;
+    for (int32_t i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].op->kind == LG_OP_DROPOUT)
+            low->readers[graph->nodes[i].outputs[0]] = low->readers[graph->nodes[i].inputs[0]];
+done:
+    return status;
+}
+
+lego_status lg_program_create(lg_program **out, const lg_graph *graph, int64_t batch, int exact)
+{
+    lowering low = { NULL, graph, NULL, NULL, exact };
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    if (batch < 1)
+        return lg_error(LEGO_EINVAL, "batch %lld is not positive", (long long)batch);
+    LG_TRY(LG_CALLOC(&low.program, 1));
+    low.program->batch = batch;
+    LG_TRY(LG_CALLOC(&low.cell_of, graph->n_values));
+    LG_TRY(count_readers(&low));
+    LG_TRY(LG_CALLOC(&low.program->inputs, graph->n_inputs));
+    LG_TRY(LG_CALLOC(&low.program->outputs, graph->n_outputs));
+
+    for (int32_t i = 0; i < graph->n_inputs; i++) {
+        int32_t cell;
+        LG_TRY(add_cell(&cell, &low, graph->inputs[i], LG_NONE));
+        low.cell_of[graph->inputs[i]] = cell;
+        low.program->cells[cell].input = i;
+        low.program->inputs[low.program->n_inputs++] = cell;
+    }
+    for (int32_t i = 0; i < graph->n_nodes; i++)
+        LG_TRY(lower_node(&low, &graph->nodes[i]));
+    for (int32_t i = 0; i < graph->n_outputs; i++)
+        low.program->outputs[low.program->n_outputs++] = low.cell_of[graph->outputs[i]];
+    find_lifetimes(low.program);
+
+    *out = low.program;
+    low.program = NULL; /* the caller owns it now */
+done:
+    lg_program_free(low.program);
+    lg_free(low.cell_of);
+    lg_free(low.readers);
+    return status;
+}
+
+/* --- folding --- */
+
+void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n)
+{
+    const float *gamma = lg_tensor_data(&norm->gamma);
+    const float *beta = lg_tensor_data(&norm->beta);
+    const float *mean = lg_tensor_data(&norm->mean);
+    const float *variance = lg_tensor_data(&norm->variance);
+
+    for (int64_t i = 0; i < n; i++) {
+        scale[i] = gamma[i] / sqrt((double)variance[i] + norm->eps);
+        shift[i] = beta[i] - mean[i] * scale[i];
+    }
+}
+
+int lg_step_has_bias(const lg_step *step)
+{
+    return step->has_bias || step->norm.set;
+}
+
+lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)
+{
+    const float *w = lg_tensor_data(&step->weight);
+    const float *b = step->has_bias ? lg_tensor_data(&step->bias) : NULL;
+    int64_t n_rows = step->weight.shape.dims[0];
+    int64_t row = lg_tensor_count(&step->weight) / (n_rows > 0 ? n_rows : 1);
+    double *scale = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&scale, 2 * n_rows));
+    if (step->norm.set)
+        lg_norm_affine(scale, scale + n_rows, &step->norm, n_rows);
+    for (int64_t k = 0; k < n_rows; k++) {
+        double factor = step->norm.set ? scale[k] : 1.0;
+        for (int64_t i = 0; i < row; i++)
+            weight[k * row + i] = (float)(w[k * row + i] * factor);
+        bias[k] = (float)((b ? b[k] * factor : 0.0) + scale[n_rows + k]);
+    }
+done:
+    lg_free(scale);
+    return status;
+}

@@ -1,0 +1,152 @@
+/* plan.c: the public face of the engine: a validated graph becomes a plan, a plan runs.
+ *
+ * lower.c turns the graph into steps, the backend chosen here lays them out, packs weights and creates kernels,
+ * arena.c places the activations. After that lg_plan_run() only walks the backend's operations.
+ *
+ * What newcomers get wrong: one plan has one set of activations, so it serves one thread at a time. Plan twice on one
+ * cache to run twice at once; the second plan packs nothing. */
+#include "engine/plan.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+static lego_status check_options(const lg_plan_options *options)
+{
+    if (options->engine != LEGO_ENGINE_AUTO && options->engine != LEGO_ENGINE_REF &&
+        options->engine != LEGO_ENGINE_ONEDNN)
+        return lg_error(LEGO_EINVAL, "engine %d is not one of auto, ref, onednn", (int)options->engine);
+    if (options->engine == LEGO_ENGINE_ONEDNN)
+        return lg_error(LEGO_EUNSUPPORTED, "this build has no oneDNN engine");
+    if (options->batch < 1)
+        return lg_error(LEGO_EINVAL, "batch %d is not positive", options->batch);
+    if (options->n_threads < 0)
+        return lg_error(LEGO_EINVAL, "%d threads: expected 0 (as the context says) or more", options->n_threads);
+    return LEGO_OK;
+}
+
+static int resolve_threads(const lego_context *context, int n_threads)
+{
+    if (n_threads > 0)
+        return n_threads;
+    if (context && context->n_threads > 0)
+        return context->n_threads;
+    return lg_cpu_count();
+}
+
+lego_status lg_plan_create(lg_plan **out, lego_context *context, const lg_graph *graph,
+                           const lg_plan_options *options)
+{
+    static const lg_plan_options defaults = LG_PLAN_OPTIONS_INIT;
+    lg_plan *plan = NULL;
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    if (!options)
+        options = &defaults;
+    LG_TRY(check_options(options));
+    LG_TRY(LG_CALLOC(&plan, 1));
+    plan->backend = &lg_backend_ref;
+    plan->context = context;
+    plan->n_threads = resolve_threads(context, options->n_threads);
+    plan->autotune = options->autotune;
+    if (options->cache)
+        plan->cache = lg_packed_cache_ref(options->cache);
+    else
+        LG_TRY(lg_packed_cache_create(&plan->cache, context));
+    LG_TRY(lg_program_create(&plan->program, graph, options->batch, options->exact));
+    LG_TRY(plan->backend->prepare(plan));
+    plan->context = NULL;
+
+    *out = plan;
+    plan = NULL; /* the caller owns it now */
+done:
+    lg_plan_free(plan);
+    return status;
+}
+
+void lg_plan_free(lg_plan *plan)
+{
+    if (!plan)
+        return;
+    plan->backend->dispose(plan);
+    lg_program_free(plan->program);
+    lg_free_aligned(plan->arena);
+    lg_free(plan->op_blocks);
+    lg_packed_cache_unref(plan->cache);
+    lg_free(plan);
+}
+
+lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n)
+{
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_arena_plan(&plan->arena_bytes, requests, n));
+    plan->arena = lg_alloc_aligned(plan->arena_bytes > 0 ? plan->arena_bytes : LG_ARENA_ALIGN);
+    if (!plan->arena)
+        LG_FAIL(LEGO_ENOMEM, "out of memory: an arena of %zu bytes for a batch of %lld", plan->arena_bytes,
+                (long long)plan->program->batch);
+    memset(plan->arena, 0, plan->arena_bytes);
+done:
+    return status;
+}
+
+lego_status lg_plan_run(lg_plan *plan, const float *const *inputs, float *const *outputs)
+{
+    lego_status status = LEGO_OK;
+
+    LG_TRY(plan->backend->begin(plan, inputs, outputs));
+    for (int32_t i = 0; i < plan->n_ops; i++)
+        LG_TRY(plan->backend->run_op(plan, i));
+done:
+    plan->backend->end(plan);
+    return status;
+}
+
+lego_status lg_plan_run_timed(lg_plan *plan, const float *const *inputs, float *const *outputs, uint64_t *ns,
+                              int32_t n_blocks)
+{
+    uint64_t before;
+    lego_status status = LEGO_OK;
+
+    memset(ns, 0, ((size_t)n_blocks + 1) * sizeof(*ns));
+    before = lg_clock_ns();
+    LG_TRY(plan->backend->begin(plan, inputs, outputs));
+    for (int32_t i = 0; i < plan->n_ops; i++) {
+        int32_t block = plan->op_blocks[i];
+        uint64_t now;
+        LG_TRY(plan->backend->run_op(plan, i));
+        now = lg_clock_ns();
+        ns[block >= 0 && block < n_blocks ? block : n_blocks] += now - before;
+        before = now;
+    }
+done:
+    plan->backend->end(plan);
+    return status;
+}
+
+size_t lg_plan_arena_bytes(const lg_plan *plan)
+{
+    return plan->arena_bytes;
+}
+
+size_t lg_plan_weight_bytes(const lg_plan *plan)
+{
+    return plan->weight_bytes;
+}
+
+const char *lg_plan_engine(const lg_plan *plan)
+{
+    return plan->backend->name();
+}
+
+lego_status lg_plan_describe(char **out, const lg_plan *plan)
+{
+    lg_str text = LG_STR_INIT;
+
+    *out = NULL;
+    lg_str_append(&text, "");
+    plan->backend->describe(&text, plan);
+    return lg_str_finish(out, &text);
+}

@@ -1,0 +1,46 @@
+/* Inside of a plan, shared by plan.c and the backends (exec_ref.c, exec_onednn.c). */
+#ifndef LG_ENGINE_PLAN_H
+#define LG_ENGINE_PLAN_H
+
+#include "base/str.h"
+#include "engine/arena.h"
+#include "engine/engine.h"
+#include "engine/lower.h"
+
+typedef struct lg_backend lg_backend;
+
+struct lg_plan {
+    const lg_backend *backend;
+    lg_program *program;
+    lg_packed_cache *cache;
+    lego_context *context; /* borrowed, used while planning only */
+    int n_threads;
+    int autotune;
+    int32_t n_ops;         /* what run() executes; set by prepare() with their blocks */
+    int32_t *op_blocks;
+    uint8_t *arena;        /* made by lg_plan_allocate() */
+    size_t arena_bytes;
+    size_t weight_bytes;
+    void *state;           /* the backend's */
+};
+
+struct lg_backend {
+    lego_engine engine;
+    const char *(*name)(void); /* "onednn 2.6.3" */
+    /* Lay out, pack, create kernels: set state, n_ops, op_blocks, weight_bytes and the arena. */
+    lego_status (*prepare)(lg_plan *plan);
+    void (*dispose)(lg_plan *plan);
+    /* A run: begin, op 0 .. n_ops-1, end (also after a failed op). None of them allocates. */
+    lego_status (*begin)(lg_plan *plan, const float *const *inputs, float *const *outputs);
+    lego_status (*run_op)(lg_plan *plan, int32_t op);
+    void (*end)(lg_plan *plan);
+    /* One line an op. */
+    void (*describe)(lg_str *out, const lg_plan *plan);
+};
+
+extern const lg_backend lg_backend_ref;
+
+/* Place the requests and allocate the arena, zero-filled. */
+lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n);
+
+#endif
