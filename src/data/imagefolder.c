@@ -54,6 +54,7 @@ static lego_status list_subfolders(char ***out, size_t *n_out, const char *folde
     *out = names;
     *n_out = kept;
     names = NULL;
+    n = 0;
 done:
     lg_names_free(names, n);
     return status;
