@@ -9,7 +9,7 @@ failed=0
 complain() { echo "linkage: $*" >&2; failed=1; }
 
 exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | grep -v '^lego_' || true)
-[ -z "$exported" ] || complain "$library exports" $exported
+[ -z "$exported" ] || complain "$library exports $exported"
 banned='torch|c10|protobuf'
 [ "$online" = 0 ] || banned="$banned|blas|lapack|jpeg|png|libz\\."
 for file in "$library" "$command"; do
