@@ -1,8 +1,7 @@
-# Install rules: headers, libraries, the torch module, the command, and what find_package() and pkg-config need.
-# The result is relocatable: nothing in it holds the prefix.
+# Install rules: headers, libraries, the command, and what find_package() and pkg-config need.
+# The torch module's rule is beside its target (src/torch). The result is relocatable.
 include(CMakePackageConfigHelpers)
 
-set(LEGODNN_MODULE_DIR ${CMAKE_INSTALL_LIBDIR}/legodnn) # where the library looks for legodnn-torch.so
 set(LEGODNN_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/legodnn)
 
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/legodnn DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
@@ -10,9 +9,6 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/legodnn DESTINATION ${CMAKE_INST
 # Two export sets: whoever links the shared library needs none of its dependencies' development files.
 install(TARGETS legodnn EXPORT legodnn-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS legodnn-static EXPORT legodnn-static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET legodnn-torch)
-  install(TARGETS legodnn-torch LIBRARY DESTINATION ${LEGODNN_MODULE_DIR})
-endif()
 if(TARGET legodnn-cli)
   file(RELATIVE_PATH to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
   set_target_properties(legodnn-cli PROPERTIES INSTALL_RPATH "$ORIGIN/${to_lib}")

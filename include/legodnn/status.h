@@ -54,6 +54,9 @@ LEGO_API const char *lego_last_error(void);
 /** Version of the library that runs, e.g. "0.1.0" (LEGO_VERSION_STRING is that of the header). */
 LEGO_API const char *lego_version(void);
 
+/** What the library was built with, one "name version" a line; parts that were left out say so. Static text. */
+LEGO_API const char *lego_build_info(void);
+
 /** Free a string or document that the library returned through a `char **`. NULL is a no-op. */
 LEGO_API void lego_string_free(char *string);
 

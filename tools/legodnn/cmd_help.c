@@ -6,7 +6,7 @@
 
 void cli_print_version(FILE *to)
 {
-    (void)fprintf(to, "legodnn %s\n", lego_version());
+    (void)fprintf(to, "legodnn %s\n%s", lego_version(), lego_build_info());
 }
 
 void cli_print_overview(FILE *to)

@@ -1,0 +1,18 @@
+# What lego_build_info() says: src/base/build_info.h, written once every dependency has been found.
+set(torch_text "not in this build")
+if(LEGODNN_WITH_TORCH)
+  get_directory_property(torch_version DIRECTORY ${PROJECT_SOURCE_DIR}/src/torch DEFINITION Torch_VERSION)
+  set(torch_text "${torch_version} (a module, loaded on first use)")
+endif()
+set(glpk_text "not in this build")
+if(LEGODNN_WITH_GLPK)
+  file(STRINGS ${GLPK_INCLUDE_DIR}/glpk.h glpk_text REGEX "define GLP_(MAJOR|MINOR)_VERSION")
+  string(REGEX REPLACE "[^0-9]*([0-9]+)[^0-9]+([0-9]+).*" "\\1.\\2" glpk_text "${glpk_text}")
+endif()
+set(offline_text "not in this build (online half only)")
+if(NOT LEGODNN_ONLINE_ONLY)
+  set(offline_text
+    "OpenBLAS ${OPENBLAS_VERSION}, zlib ${ZLIB_VERSION_STRING}, libjpeg ${JPEG_VERSION}, libpng ${PNG_VERSION_STRING}")
+endif()
+configure_file(${PROJECT_SOURCE_DIR}/src/base/build_info.h.in ${CMAKE_CURRENT_BINARY_DIR}/generated/build_info.h @ONLY)
+target_include_directories(legodnn-objects PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/generated)
