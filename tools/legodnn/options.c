@@ -67,6 +67,8 @@ static int check_range(double value, const cli_option *option, const char *text,
 {
     if (value >= option->min && value <= option->max)
         return 0;
+    if (value < 0.0 && option->min == 0.0 && option->max >= CLI_NO_LIMIT)
+        return fail(error, "--%s %s must not be negative", option->name, text);
     return fail(error, "--%s %s is not between %.15g and %.15g", option->name, text, option->min, option->max);
 }
 

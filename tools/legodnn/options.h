@@ -42,6 +42,7 @@ typedef struct cli_option {
     const char *help;
 } cli_option;
 
+#define CLI_NO_LIMIT 9e15 /* as `max`: nothing a user would reach */
 #define CLI_FLAG(type, field, name, help)                                     \
     { name, 0, CLI_TYPE_FLAG, offsetof(type, field), NULL, 0, 0, NULL, NULL, help }
 #define CLI_INT(type, field, name, metavar, min, max, fallback, help)         \
@@ -53,9 +54,9 @@ typedef struct cli_option {
 #define CLI_STRING(type, field, name, metavar, fallback, help)                \
     { name, 0, CLI_TYPE_STRING, offsetof(type, field), metavar, 0, 0, NULL, fallback, help }
 #define CLI_DURATION(type, field, name, metavar, fallback, help)              \
-    { name, 0, CLI_TYPE_DURATION, offsetof(type, field), metavar, 0, 1e15, NULL, fallback, help }
+    { name, 0, CLI_TYPE_DURATION, offsetof(type, field), metavar, 0, CLI_NO_LIMIT, NULL, fallback, help }
 #define CLI_SIZE(type, field, name, metavar, fallback, help)                  \
-    { name, 0, CLI_TYPE_SIZE, offsetof(type, field), metavar, 0, 9e15, NULL, fallback, help }
+    { name, 0, CLI_TYPE_SIZE, offsetof(type, field), metavar, 0, CLI_NO_LIMIT, NULL, fallback, help }
 #define CLI_DOUBLES(type, field, name, metavar, min, max, fallback, help)     \
     { name, 0, CLI_TYPE_DOUBLES, offsetof(type, field), metavar, min, max, NULL, fallback, help }
 #define CLI_DIMS(type, field, name, metavar, fallback, help)                  \
