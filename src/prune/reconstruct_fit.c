@@ -82,7 +82,7 @@ void lg_fit_dispose(lg_fit *fit)
     memset(fit, 0, sizeof(*fit));
 }
 
-void lg_fit_solve(lg_fit *fit, double *xt, const double *mean_t)
+void lg_fit_solve(lg_fit *fit, const double *xt, const double *mean_t)
 {
     const int64_t n = fit->n, m = fit->m;
 

@@ -84,7 +84,7 @@ typedef struct lg_fit {
 lego_status lg_fit_init(lg_fit *fit, const lg_moments *moments, const int32_t *kept, int64_t n_kept, const double *w0,
                         double ridge);
 void lg_fit_dispose(lg_fit *fit);
-/* Solve for other targets: xt (n,m) = cov(x, t), overwritten; mean_t (m). */
-void lg_fit_solve(lg_fit *fit, double *xt, const double *mean_t);
+/* Solve for other targets: xt (n,m) = cov(x, t) of the kept columns, mean_t (m). */
+void lg_fit_solve(lg_fit *fit, const double *xt, const double *mean_t);
 
 #endif

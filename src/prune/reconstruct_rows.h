@@ -1,0 +1,82 @@
+/* The rows that a layer's statistics are made of, cut out of activations; plain arrays, no graphs.
+ *
+ * A row is one output position of one image in one *source*. Sources are the environments in which the layer works
+ * (DESIGN.md section 6): each has its own inputs, all have the same images, positions and targets, because the target
+ * is what the original makes of the original's input whatever the environment. */
+#ifndef LG_PRUNE_RECONSTRUCT_ROWS_H
+#define LG_PRUNE_RECONSTRUCT_ROWS_H
+
+#include "prune/reconstruct_math.h"
+
+/* How an output position sees the input. A linear layer is a 1x1 window over its positions. */
+typedef struct lg_window {
+    int64_t channels, height, width; /* of the input: (N,C,H,W), or (N,positions,C) if `channels_last` */
+    int64_t out_height, out_width;
+    int64_t kernel[2], stride[2], dilation[2], pads[2]; /* h, w; pads: top, left */
+    int32_t channels_last;
+} lg_window;
+
+typedef struct lg_rows {
+    lg_window window;
+    int64_t n_outputs;  /* channels of the output */
+    int64_t n_images, n_rows;
+    int32_t *image;     /* n_rows */
+    int32_t *position;  /* n_rows: y * out_width + x */
+    int32_t n_sources;
+    float **inputs;     /* [n_sources]: what the layer reads, n_images of it */
+    float **offsets;    /* [n_sources]: (n_rows, n_outputs) that joins the output, or NULL: nothing does */
+    double *weights;    /* [n_sources] */
+    float *targets;     /* (n_rows, n_outputs): output plus what joins it, as the original has it */
+} lg_rows;
+
+/* A slice of the layer that is solved by itself: all of a plain layer, one group of a grouped convolution. Columns are
+ * channel-major: channels[c] at kernel position p is column c * area + p. */
+typedef struct lg_slice {
+    const int32_t *channels; /* ascending input channels */
+    int64_t n_channels;
+    int64_t first_output, n_outputs;
+} lg_slice;
+
+/* Draw the rows: one position in every run of `step` (at random within it, so that no column of the image is
+ * preferred), for images 0 .. n_images-1. Sources, inputs and targets are left empty. */
+lego_status lg_rows_init(lg_rows *rows, const lg_window *window, int64_t n_outputs, int64_t n_images, int64_t step,
+                         uint64_t seed);
+/* Room for n sources: inputs and weights are filled in by the caller, who allocates with lg_calloc. */
+lego_status lg_rows_add_sources(lg_rows *rows, int32_t n_sources);
+void lg_rows_dispose(lg_rows *rows);
+
+int64_t lg_window_area(const lg_window *window);
+/* Elements of one image's input. */
+int64_t lg_window_elements(const lg_window *window);
+
+/* x (count, n_channels * area): rows first .. first+count-1 of a source. */
+void lg_rows_read(float *x, const lg_rows *rows, int32_t source, int64_t first, int64_t count, const lg_slice *slice);
+/* Copy rows out of activations (n_images, n_outputs, out_height * out_width) or, channels last, (n_images, positions,
+ * n_outputs): the form of targets and offsets. `image` counts from `first_image`; images outside are left alone. */
+void lg_rows_pick(float *out, const lg_rows *rows, const float *activations, int64_t first_image, int64_t n_images);
+
+/* Moments of a slice over all sources. */
+lego_status lg_rows_moments(lg_moments *moments, const lg_rows *rows, const lg_slice *slice);
+
+/* The activation behind the layer is constant below `low` and above `high` (ReLU: 0, infinity; ReLU6: 0, 6). */
+typedef struct lg_flat {
+    double low, high;
+} lg_flat;
+
+/**
+ * Activation-aware rounds: where the original's output lies in a flat part of the activation, any prediction there is
+ * as good, so the target moves to the prediction, clipped to the flat part; solve again. Alternating minimisation of
+ *   sum_rows dist(prediction, what serves as well)^2 + ridge |W - W0|^2, which never rises.
+ *
+ * @param slice      the kept channels, in the order of fit's columns
+ * @param objective  n_rounds + 1 values, before each round and after the last; NULL if not wanted
+ */
+lego_status lg_rows_sharpen(lg_fit *fit, double *objective, const lg_rows *rows, const lg_slice *slice,
+                            const lg_flat *flat, int32_t n_rounds);
+
+/* Mean over rows and sources of dist^2 for weights `w` (n,m) and `bias`, without the ridge: the same measure for any
+ * weights. flat NULL: plain squares. */
+lego_status lg_rows_error(double *error, const lg_rows *rows, const lg_slice *slice, const double *w,
+                          const double *bias, const lg_flat *flat);
+
+#endif
