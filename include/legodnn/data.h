@@ -40,6 +40,32 @@ typedef struct lego_dataset_options {
 LEGO_API lego_status lego_dataset_open(lego_dataset **out, lego_context *context, const char *spec,
                                        const lego_dataset_options *options);
 LEGO_API void lego_dataset_free(lego_dataset *dataset);
+
+/** Samples that the application makes itself: the fields of lego_dataset_create(). */
+typedef struct lego_dataset_reader {
+    size_t struct_size;
+    const char *name;   /**< for messages and profiles; copied */
+    int64_t n_samples;
+    int32_t n_classes;
+    int32_t shape[3];   /**< channels, height, width: as the model wants them */
+    lego_split split;   /**< what the samples are */
+    int32_t reserved;
+    /**
+     * Write sample `index`: the image, normalised, and its class. May be called from several threads at once: those that
+     * prepare batches, and callers of lego_dataset_read(). Anything but LEGO_OK ends the reading.
+     */
+    lego_status (*read)(int64_t index, float *image, int64_t *label, void *payload);
+    void *payload;
+} lego_dataset_reader;
+#define LEGO_DATASET_READER_INIT { sizeof(lego_dataset_reader), NULL, 0, 0, { 0, 0, 0 }, LEGO_SPLIT_TRAIN, 0, NULL, NULL }
+
+/**
+ * A data set of the application's own.
+ * @param out     free with lego_dataset_free()
+ * @param reader  copied; its payload must outlive the data set
+ */
+LEGO_API lego_status lego_dataset_create(lego_dataset **out, lego_context *context,
+                                         const lego_dataset_reader *reader);
 /** The data set's name, e.g. "fashion-mnist". */
 LEGO_API const char *lego_dataset_name(const lego_dataset *dataset);
 LEGO_API lego_split lego_dataset_split(const lego_dataset *dataset);

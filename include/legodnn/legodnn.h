@@ -11,6 +11,7 @@
 #include "legodnn/session.h"
 #include "legodnn/status.h"
 #include "legodnn/store.h"
+#include "legodnn/task.h"
 #include "legodnn/tensor.h"
 
 #endif

@@ -161,6 +161,7 @@ lego_status lego_dataset_open(lego_dataset **out, lego_context *context, const c
                             opts.val_share > 0.0 ? opts.val_share : DEFAULT_VAL_SHARE, opts.split_seed, opts.limit));
     LG_TRY(keep_split(dataset));
 
+    LG_TRY(LG_STRDUP(&dataset->name, dataset->kind->name));
     dataset->context = context;
     dataset->split = opts.split;
     dataset->augment = opts.augment != 0;
@@ -182,18 +183,62 @@ done:
     return status;
 }
 
+static lego_status check_reader(const lego_dataset_reader *reader)
+{
+    if (!reader->name || !reader->read)
+        return lg_error(LEGO_EINVAL, "name and read of a data set must not be NULL");
+    if (reader->n_samples < 1 || reader->n_classes < 1)
+        return lg_error(LEGO_EINVAL, "data set '%s': %lld samples of %d classes, at least one each", reader->name,
+                        (long long)reader->n_samples, reader->n_classes);
+    for (int i = 0; i < 3; i++)
+        if (reader->shape[i] < 1 || reader->shape[i] > MAX_EXTENT)
+            return lg_error(LEGO_EINVAL, "data set '%s': extent %d is not in [1, %d]", reader->name, reader->shape[i],
+                            MAX_EXTENT);
+    if (!lego_split_name(reader->split))
+        return lg_error(LEGO_EINVAL, "data set '%s': split %d is not a lego_split", reader->name, (int)reader->split);
+    return LEGO_OK;
+}
+
+lego_status lego_dataset_create(lego_dataset **out, lego_context *context, const lego_dataset_reader *reader)
+{
+    lego_dataset_reader read = LEGO_DATASET_READER_INIT;
+    lego_dataset *dataset = NULL;
+    lego_status status = LEGO_OK;
+
+    if (!out || !reader)
+        return lg_error(LEGO_EINVAL, "out and reader must not be NULL");
+    *out = NULL;
+    LG_TRY(lg_options_read(&read, sizeof(read), reader));
+    LG_TRY(check_reader(&read));
+    LG_TRY(LG_CALLOC(&dataset, 1));
+    LG_TRY(LG_STRDUP(&dataset->name, read.name));
+    dataset->context = context;
+    dataset->reader = read;
+    dataset->split = read.split;
+    dataset->n = read.n_samples;
+    dataset->seed = lego_context_seed(context);
+    dataset->source.n_classes = read.n_classes;
+    memcpy(dataset->shape, read.shape, sizeof(dataset->shape));
+    *out = dataset;
+    dataset = NULL;
+done:
+    lego_dataset_free(dataset);
+    return status;
+}
+
 void lego_dataset_free(lego_dataset *dataset)
 {
     if (!dataset)
         return;
     lg_source_dispose(&dataset->source);
     lg_free(dataset->samples);
+    lg_free(dataset->name);
     lg_free(dataset);
 }
 
 const char *lego_dataset_name(const lego_dataset *dataset)
 {
-    return dataset->kind->name;
+    return dataset->name;
 }
 
 lego_split lego_dataset_split(const lego_dataset *dataset)
@@ -258,6 +303,24 @@ done:
     return status;
 }
 
+/* The application's own sample; what it writes is checked as far as others rely on it. */
+static lego_status call_reader(const lego_dataset *dataset, int64_t index, float *image, int64_t *label)
+{
+    const lego_dataset_reader *reader = &dataset->reader;
+    int64_t written = -1;
+    lego_status status = reader->read(index, image, &written, reader->payload);
+
+    if (status != LEGO_OK)
+        return lg_error(status, "data set '%s': sample %lld: %s", dataset->name, (long long)index,
+                        lego_status_text(status));
+    if (written < 0 || written >= dataset->source.n_classes)
+        return lg_error(LEGO_EINVAL, "data set '%s': label %lld of sample %lld, allowed are 0 to %d", dataset->name,
+                        (long long)written, (long long)index, dataset->source.n_classes - 1);
+    if (label)
+        *label = written;
+    return LEGO_OK;
+}
+
 lego_status lg_dataset_fill(const lego_dataset *dataset, const int64_t *indices, int64_t n, int augment,
                             uint64_t epoch, float *images, int64_t *labels)
 {
@@ -269,6 +332,10 @@ lego_status lg_dataset_fill(const lego_dataset *dataset, const int64_t *indices,
 
         if (indices[i] < 0 || indices[i] >= dataset->n)
             LG_FAIL(LEGO_EINVAL, "sample %lld is not in [0, %lld)", (long long)indices[i], (long long)dataset->n);
+        if (!dataset->kind) {
+            LG_TRY(call_reader(dataset, indices[i], images + (size_t)i * elements, labels ? labels + i : NULL));
+            continue;
+        }
         if (augment)
             augmentation = lg_augment_draw(dataset->seed, epoch, dataset->samples[indices[i]], dataset->kind->flip);
         LG_TRY(fill_sample(dataset, indices[i], &augmentation, images + (size_t)i * elements));

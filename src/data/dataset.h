@@ -11,7 +11,9 @@ typedef struct lg_normaliser {
 
 struct lego_dataset {
     lego_context *context;
-    const lg_data_kind *kind;
+    char *name;
+    const lg_data_kind *kind;   /* NULL: the application's own, read by `reader` */
+    lego_dataset_reader reader;
     lg_source source;
     lego_split split;
     int64_t n;         /* samples of the split: row i of the source is sample i */
