@@ -1,16 +1,10 @@
 /* Batches: the same numbers whatever the timing, order, augmentation; errors of the worker reach the caller. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
+#include "support/files.h"
 
-#include "base/alloc.h"
 #include "data/dataset.h"
 #include "legodnn/data.h"
-#include "support/temporary.h"
 
 #define N 203 /* training samples after the cut */
 #define SIDE 12
@@ -23,10 +17,13 @@ static void be32(uint8_t *out, uint32_t value)
 
 static int setup(void **state)
 {
-    char *folder = temporary_folder();
+    const char *folder;
     const uint32_t n = 226;
     uint8_t *images = lg_calloc(16 + n * SIDE * SIDE, 1), *labels = lg_calloc(8 + n, 1);
 
+    if (make_folder(state) != 0)
+        return -1;
+    folder = *state;
     be32(images, 0x803);
     be32(images + 4, n);
     be32(images + 8, SIDE);
@@ -38,17 +35,10 @@ static int setup(void **state)
         for (uint32_t k = 0; k < SIDE * SIDE; k++)
             images[16 + i * SIDE * SIDE + k] = (uint8_t)(1 + (i * 37 + k * 11) % 255);
     }
-    temporary_write(folder, "train-images-idx3-ubyte", images, 16 + n * SIDE * SIDE);
-    temporary_write(folder, "train-labels-idx1-ubyte", labels, 8 + n);
+    write_file(folder, "train-images-idx3-ubyte", images, 16 + n * SIDE * SIDE);
+    write_file(folder, "train-labels-idx1-ubyte", labels, 8 + n);
     lg_free(images);
     lg_free(labels);
-    *state = folder;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    temporary_remove(*state);
     return 0;
 }
 
@@ -59,7 +49,7 @@ static lego_dataset *open_data(const char *folder, lego_context *context, int au
     char *spec = lg_asprintf("fashion-mnist:%s", folder);
 
     options.augment = augment;
-    assert_int_equal(lego_dataset_open(&dataset, context, spec, &options), LEGO_OK);
+    assert_ok(lego_dataset_open(&dataset, context, spec, &options));
     assert_int_equal(lego_dataset_n_samples(dataset), N);
     lg_free(spec);
     return dataset;
@@ -72,12 +62,12 @@ static void collect(float *images, int64_t *labels, lego_dataset *dataset, int32
     lego_batches *batches = NULL;
     int64_t total = 0, n;
 
-    assert_int_equal(lego_batches_create(&batches, dataset, batch, shuffle, 0, epoch), LEGO_OK);
+    assert_ok(lego_batches_create(&batches, dataset, batch, shuffle, 0, epoch));
     for (;;) {
         const float *x;
         const int64_t *y;
 
-        assert_int_equal(lego_batches_next(batches, &n, &x, &y), LEGO_OK);
+        assert_ok(lego_batches_next(batches, &n, &x, &y));
         if (n == 0)
             break;
         if (pause_ns)
@@ -87,7 +77,7 @@ static void collect(float *images, int64_t *labels, lego_dataset *dataset, int32
         total += n;
     }
     assert_int_equal(total, N);
-    assert_int_equal(lego_batches_next(batches, &n, &(const float *){ NULL }, NULL), LEGO_OK); /* stays at the end */
+    assert_ok(lego_batches_next(batches, &n, &(const float *){ NULL }, NULL)); /* stays at the end */
     assert_int_equal(n, 0);
     lego_batches_free(batches);
 }
@@ -132,7 +122,7 @@ static void test_batches__augmentation_belongs_to_seed_epoch_and_sample(void **s
         assert_true(drawn.dx >= -4 && drawn.dx <= 4 && drawn.dy >= -4 && drawn.dy <= 4);
         moved += drawn.dx || drawn.dy;
         flipped += drawn.flip;
-        assert_int_equal(lego_dataset_read(dataset, &i, 1, image, NULL), LEGO_OK);
+        assert_ok(lego_dataset_read(dataset, &i, 1, image, NULL));
         for (int y = 0; y < SIDE; y++)
             for (int x = 0; x < SIDE; x++) {
                 int sy = y - drawn.dy, sx = (drawn.flip ? SIDE - 1 - x : x) - drawn.dx;
@@ -146,8 +136,8 @@ static void test_batches__augmentation_belongs_to_seed_epoch_and_sample(void **s
 
     collect(b->images, b->labels, dataset, 16, 0, 4, 0);
     assert_memory_not_equal(a->images, b->images, sizeof(a->images));
-    assert_int_equal(lego_context_create(&context), LEGO_OK);
-    assert_int_equal(lego_context_set_seed(context, 5), LEGO_OK);
+    assert_ok(lego_context_create(&context));
+    assert_ok(lego_context_set_seed(context, 5));
     other = open_data(*state, context, 1);
     collect(b->images, b->labels, other, 16, 0, 3, 0);
     assert_memory_not_equal(a->images, b->images, sizeof(a->images));
@@ -158,7 +148,7 @@ static void test_batches__augmentation_belongs_to_seed_epoch_and_sample(void **s
     for (int64_t i = 0; i < N; i++) {
         float image[SIDE * SIDE];
 
-        assert_int_equal(lego_dataset_read(other, &i, 1, image, NULL), LEGO_OK);
+        assert_ok(lego_dataset_read(other, &i, 1, image, NULL));
         assert_memory_equal(image, plain->images + i * SIDE * SIDE, sizeof(image));
     }
     lego_dataset_free(other);
@@ -185,21 +175,21 @@ static void test_batches__every_sample_comes_once_and_the_rest_can_be_dropped(vo
         sum_b += b->images[i * SIDE * SIDE];
     }
     assert_float_equal(sum_a, sum_b, 1e-3);
-    assert_int_equal(lego_batches_create(&batches, dataset, 16, 1, 1, 0), LEGO_OK);
+    assert_ok(lego_batches_create(&batches, dataset, 16, 1, 1, 0));
     assert_int_equal(lego_batches_count(batches), N / 16);
     for (int64_t i = 0; i < N / 16; i++) {
-        assert_int_equal(lego_batches_next(batches, &n, &x, NULL), LEGO_OK);
+        assert_ok(lego_batches_next(batches, &n, &x, NULL));
         assert_int_equal(n, 16);
     }
-    assert_int_equal(lego_batches_next(batches, &n, &x, NULL), LEGO_OK);
+    assert_ok(lego_batches_next(batches, &n, &x, NULL));
     assert_int_equal(n, 0);
     lego_batches_free(batches);
-    assert_int_equal(lego_batches_create(&batches, dataset, 1000, 1, 1, 0), LEGO_EINVAL);
-    assert_int_equal(lego_batches_create(&batches, dataset, 0, 1, 1, 0), LEGO_EINVAL);
+    assert_fails(LEGO_EINVAL, lego_batches_create(&batches, dataset, 1000, 1, 1, 0));
+    assert_fails(LEGO_EINVAL, lego_batches_create(&batches, dataset, 0, 1, 1, 0));
     for (int i = 0; i < 20; i++) { /* left in the middle */
-        assert_int_equal(lego_batches_create(&batches, dataset, 3, 1, 0, 0), LEGO_OK);
+        assert_ok(lego_batches_create(&batches, dataset, 3, 1, 0, 0));
         for (int k = 0; k < i % 4; k++)
-            assert_int_equal(lego_batches_next(batches, &n, &x, NULL), LEGO_OK);
+            assert_ok(lego_batches_next(batches, &n, &x, NULL));
         lego_batches_free(batches);
     }
     lego_dataset_free(dataset);
@@ -209,7 +199,7 @@ static void test_batches__every_sample_comes_once_and_the_rest_can_be_dropped(vo
 
 static void test_batches__an_error_of_the_worker_reaches_the_caller(void **state)
 {
-    char *folder = temporary_folder();
+    char *folder = path_in(*state, "images");
     lego_dataset *dataset = NULL;
     lego_dataset_options options = LEGO_DATASET_OPTIONS_INIT;
     lego_batches *batches = NULL;
@@ -217,35 +207,27 @@ static void test_batches__an_error_of_the_worker_reaches_the_caller(void **state
     const float *x;
     int64_t n;
 
-    (void)state;
-    temporary_write(folder, "train/a/1.png", "this is no image", 16);
-    temporary_write(folder, "val/a/1.png", "this is no image", 16);
-    assert_int_equal(lego_dataset_open(&dataset, NULL, spec, &options), LEGO_OK);
-    assert_int_equal(lego_batches_create(&batches, dataset, 1, 1, 0, 0), LEGO_OK);
+    write_file(folder, "train/a/1.png", "this is no image", 16);
+    write_file(folder, "val/a/1.png", "this is no image", 16);
+    assert_ok(lego_dataset_open(&dataset, NULL, spec, &options));
+    assert_ok(lego_batches_create(&batches, dataset, 1, 1, 0, 0));
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(lego_batches_next(batches, &n, &x, NULL), LEGO_EFORMAT);
-        assert_non_null(strstr(lego_last_error(), "train/a/1.png"));
+        assert_fails(LEGO_EFORMAT, lego_batches_next(batches, &n, &x, NULL));
+        assert_says("train/a/1.png");
         assert_int_equal(n, 0);
     }
     lego_batches_free(batches);
     lego_dataset_free(dataset);
     lg_free(spec);
-    temporary_remove(folder);
+    lg_free(folder);
 }
 
 static void test_batches__failed_allocations_leak_nothing(void **state)
 {
     lego_dataset *dataset = open_data(*state, NULL, 0);
     lego_batches *batches = NULL;
-    lego_status status = LEGO_ENOMEM;
 
-    for (long n = 0; status != LEGO_OK; n++) {
-        lg_alloc_fail_after(n);
-        status = lego_batches_create(&batches, dataset, 8, 1, 0, 0);
-        lg_alloc_fail_after(-1);
-        assert_true(status == LEGO_OK || (status == LEGO_ENOMEM && !batches));
-    }
-    lego_batches_free(batches);
+    assert_survives_oom(lego_batches_create(&batches, dataset, 8, 1, 0, 0), lego_batches_free(batches));
     lego_dataset_free(dataset);
 }
 
@@ -259,5 +241,5 @@ int main(void)
         cmocka_unit_test(test_batches__failed_allocations_leak_nothing),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, remove_folder);
 }
