@@ -27,6 +27,7 @@ typedef struct lg_value {
 typedef struct lg_weight {
     char *name; /* as PyTorch's state_dict names it, e.g. "layer1.0.conv1.weight" */
     lego_tensor tensor;
+    int32_t trained; /* stands in a slot that is trained, not a buffer: set when its node is added */
 } lg_weight;
 
 typedef struct lg_node {
@@ -69,6 +70,11 @@ lego_status lg_graph_add_weight(int32_t *weight, lg_graph *graph, const char *na
 lego_status lg_graph_add_node(int32_t *first_output, lg_graph *graph, const char *op, const char *name,
                               const lg_attrs *attrs, int n_inputs, const int32_t *inputs, int n_weights,
                               const int32_t *weights);
+/* The same for an op at hand, with the names, dtypes and shapes of the outputs given; what the op infers replaces the
+ * given dtypes and shapes. `outputs` NULL: as lg_graph_add_node(). */
+lego_status lg_graph_add_node_named(int32_t *first_output, lg_graph *graph, const lg_op *op, const char *name,
+                                    const lg_attrs *attrs, int n_inputs, const int32_t *inputs, int n_weights,
+                                    const int32_t *weights, int n_outputs, const lg_value *outputs);
 /* Append the place of block `index`: the names, dtypes and shapes (with LG_BATCH) of its outputs are given, since
  * nothing in the frame says what a block computes. */
 lego_status lg_graph_add_block(int32_t *first_output, lg_graph *graph, const char *name, int64_t index, int n_inputs,
