@@ -39,13 +39,21 @@ lego_status lg_prune_scores(double *scores, lego_criterion criterion, const lg_c
 /* Whether two sets of widths are the same (the variant is then an alias). */
 int lg_prune_widths_equal(const lg_prune_width *a, const lg_prune_width *b, const lg_channels *channels);
 
+#define LG_VARIANT_NAME 24
+
 /* One variant to be made. */
 typedef struct lg_prune_variant {
-    char name[24];           /* "s0.6" */
+    char name[LG_VARIANT_NAME]; /* "s0.6" */
     double sparsity;
     lg_prune_width *widths;  /* one a group */
     lg_graph *graph;         /* made by lg_prune_by_score() or lg_reconstruct(); NULL before */
 } lg_prune_variant;
+
+/* A sparsity asked for that gives the widths of another variant. */
+typedef struct lg_prune_alias {
+    char name[LG_VARIANT_NAME];
+    int32_t variant; /* index in `variants`; LG_NONE: the original */
+} lg_prune_alias;
 
 /* One block and the variants wanted of it, by rising sparsity; none is equal to the original or to another. */
 typedef struct lg_prune_block {
@@ -53,8 +61,16 @@ typedef struct lg_prune_block {
     lg_channels *channels;       /* of `graph`, interface frozen */
     int32_t n_variants;
     lg_prune_variant *variants;
+    int32_t n_aliases;
+    lg_prune_alias *aliases;
     lg_json *report;             /* the block's report in the store (borrowed): whoever chooses may add to it */
 } lg_prune_block;
+
+/* Analyse a block's channels and plan its variants, sparsities rising; LEGO_EUNSUPPORTED if none of its channels can go.
+ * `name` is for messages. Free with lg_prune_block_dispose(). */
+lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, const char *name,
+                                const double *sparsities, size_t n_sparsities, int32_t round_to);
+void lg_prune_block_dispose(lg_prune_block *block);
 
 /* Fill the graphs of all variants by a criterion. */
 lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks, lego_criterion criterion,

@@ -1,0 +1,130 @@
+/* The variants wanted of a block, and their graphs by a criterion. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "prune/prune.h"
+
+void lg_prune_block_dispose(lg_prune_block *block)
+{
+    for (int32_t v = 0; v < block->n_variants; v++) {
+        lg_free(block->variants[v].widths);
+        lg_graph_free(block->variants[v].graph);
+    }
+    lg_free(block->variants);
+    lg_free(block->aliases);
+    lg_channels_free(block->channels);
+    memset(block, 0, sizeof(*block));
+}
+
+static lego_status check_free(const lg_prune_block *block, const char *name)
+{
+    const char *reason = "it has none";
+
+    for (size_t g = 0; g < lg_channels_n_groups(block->channels); g++) {
+        const lg_channel_group *group = lg_channels_group(block->channels, g);
+
+        if (!group->frozen && group->n_units > 1)
+            return LEGO_OK;
+        reason = group->frozen ? group->frozen : "a single channel";
+    }
+    return lg_error(LEGO_EUNSUPPORTED, "block '%s' has no channels that could go (%s)", name, reason);
+}
+
+/* The variant with these widths: an index, -1 for the original; `n_variants` if there is none. */
+static int32_t find_equal(const lg_prune_block *block, const lg_prune_width *widths)
+{
+    int is_original = 1;
+
+    for (size_t g = 0; g < lg_channels_n_groups(block->channels); g++)
+        is_original &= widths[g].units == lg_channels_group(block->channels, g)->n_units;
+    if (is_original)
+        return -1;
+    for (int32_t v = 0; v < block->n_variants; v++)
+        if (lg_prune_widths_equal(block->variants[v].widths, widths, block->channels))
+            return v;
+    return block->n_variants;
+}
+
+static lego_status add_sparsity(lg_prune_block *block, double sparsity, int32_t round_to)
+{
+    char name[LG_VARIANT_NAME];
+    lg_prune_width *widths = NULL;
+    int32_t same;
+    lego_status status = LEGO_OK;
+
+    snprintf(name, sizeof(name), "s%g", sparsity);
+    LG_TRY(LG_CALLOC(&widths, lg_channels_n_groups(block->channels)));
+    LG_TRY(lg_prune_widths(widths, block->channels, sparsity, round_to));
+    same = find_equal(block, widths);
+    if (same == block->n_variants) {
+        lg_prune_variant *variant = &block->variants[block->n_variants++];
+
+        memcpy(variant->name, name, sizeof(name));
+        variant->sparsity = sparsity;
+        variant->widths = widths;
+        widths = NULL;
+    } else {
+        lg_prune_alias *alias = &block->aliases[block->n_aliases++];
+
+        memcpy(alias->name, name, sizeof(name));
+        alias->variant = same;
+    }
+done:
+    lg_free(widths);
+    return status;
+}
+
+lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, const char *name,
+                                const double *sparsities, size_t n_sparsities, int32_t round_to)
+{
+    lego_status status = LEGO_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->graph = graph;
+    LG_TRY(lg_channels_analyze(&out->channels, graph, 1));
+    LG_TRY(check_free(out, name));
+    LG_TRY(LG_CALLOC(&out->variants, n_sparsities));
+    LG_TRY(LG_CALLOC(&out->aliases, n_sparsities));
+    for (size_t i = 0; i < n_sparsities; i++)
+        LG_TRY(add_sparsity(out, sparsities[i], round_to));
+done:
+    if (status != LEGO_OK)
+        lg_prune_block_dispose(out);
+    return status;
+}
+
+static lego_status prune_block(lg_prune_block *block, lego_criterion criterion, uint64_t seed)
+{
+    int32_t n_units = lg_channels_n_units(block->channels);
+    double *scores = NULL;
+    uint8_t *keep = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&scores, n_units));
+    LG_TRY(LG_CALLOC(&keep, n_units));
+    LG_TRY(lg_prune_scores(scores, criterion, block->channels, block->graph, seed));
+    for (int32_t v = 0; v < block->n_variants; v++) {
+        lg_prune_variant *variant = &block->variants[v];
+
+        LG_TRY(lg_prune_select(keep, block->channels, variant->widths, scores));
+        LG_TRY(lg_channels_apply(&variant->graph, block->channels, block->graph, keep));
+    }
+done:
+    lg_free(scores);
+    lg_free(keep);
+    return status;
+}
+
+lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks,
+                              lego_criterion criterion, uint64_t seed)
+{
+    lego_status status = LEGO_OK;
+
+    for (int32_t b = 0; b < n_blocks; b++) {
+        LG_TRY(prune_block(&blocks[b], criterion, seed + (uint64_t)b));
+        LG_TRY(lg_progress(context, "prune", (size_t)b + 1, (size_t)n_blocks));
+    }
+done:
+    return status;
+}
