@@ -48,11 +48,12 @@ int32_t lg_channels_unit(const lg_channels *channels, lg_axis axis, int64_t elem
 int32_t lg_channels_n_units(const lg_channels *channels);
 const char *lg_channels_frozen(const lg_channels *channels, int32_t unit); /* the reason, NULL if it is free */
 
+/* Groups that hold no weight's axis (spatial axes) are left out: nothing is stored along them. */
 typedef struct lg_channel_group {
     int32_t n_units;
     int32_t *units;      /* in the order of `axes[0]` */
     int32_t n_axes;
-    lg_axis *axes;       /* every axis whose elements these units hold, at least one of them a weight's */
+    lg_axis *axes;       /* every axis whose elements these units hold */
     const char *frozen;  /* reason, or NULL: free */
     /* parts > 1 (grouped convolution): units[i] lies in part i / (n_units / parts), and every part keeps equally many
      * units or none. `partner` is the next group in the ring of groups whose part i must be empty together with this

@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "graph/graph.h"
-#include "graph/names.h"
+#include "graph/name_map.h"
 #include "graph/ops.h"
 
 #define SCHEMA "legodnn.graph/1"
@@ -117,7 +117,7 @@ done:
 typedef struct reader {
     lg_graph *graph;
     const char *what;
-    lg_names values, weights; /* name -> id; the names are the document's */
+    lg_name_map values, weights; /* name -> id; the names are the document's */
 } reader;
 
 /* Put the place in front of a message that some check below wrote without knowing the document. */
@@ -167,7 +167,7 @@ static lego_status read_inputs(reader *in, const lg_json *json)
     lg_json_each(item, array) {
         LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS - 1, in->what));
         LG_TRY(lg_graph_add_input(&id, in->graph, name, dtype, &shape));
-        if (lg_names_add(&in->values, name, id) != LG_NONE)
+        if (lg_name_map_add(&in->values, name, id) != LG_NONE)
             return lg_error(LEGO_EFORMAT, "two values are named '%s'", name);
     }
 done:
@@ -185,14 +185,14 @@ static lego_status read_weights(reader *in, const lg_json *json, lg_weight_sourc
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_json_get_array(&array, json, "weights", in->what));
-    LG_TRY(lg_names_init(&in->weights, lg_json_length(array)));
+    LG_TRY(lg_name_map_init(&in->weights, lg_json_length(array)));
     lg_json_each(item, array) {
         LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS, in->what));
-        if (lg_names_find(&in->weights, name) != LG_NONE)
+        if (lg_name_map_find(&in->weights, name) != LG_NONE)
             LG_FAIL(LEGO_EFORMAT, "two weights are named '%s'", name);
         LG_TRY(source(&tensor, name, dtype, &shape, payload));
         LG_TRY(lg_graph_add_weight(&id, in->graph, name, &tensor));
-        lg_names_add(&in->weights, name, id);
+        lg_name_map_add(&in->weights, name, id);
         lg_tensor_dispose(&tensor);
         memset(&tensor, 0, sizeof(tensor));
     }
@@ -224,7 +224,7 @@ static lego_status read_node_inputs(draft *node, const reader *in, const lg_json
     LG_TRY(LG_CALLOC(&node->inputs, node->n_inputs));
     lg_json_each(item, array) {
         LG_TRY(lg_json_string(&name, item, in->what));
-        node->inputs[i] = lg_names_find(&in->values, name);
+        node->inputs[i] = lg_name_map_find(&in->values, name);
         if (node->inputs[i++] == LG_NONE)
             return lg_error(LEGO_EFORMAT, "node '%s' reads '%s', which no input and no earlier node makes",
                             node->name, name);
@@ -281,7 +281,7 @@ static lego_status read_node_weights(draft *node, const reader *in, const lg_jso
             return lg_error(LEGO_EFORMAT, "node '%s': %s has no weight '%s'", node->name, node->op->name,
                             lg_json_key(item));
         LG_TRY(lg_json_string(&name, item, in->what));
-        node->weights[slot] = lg_names_find(&in->weights, name);
+        node->weights[slot] = lg_name_map_find(&in->weights, name);
         if (node->weights[slot] == LG_NONE)
             return lg_error(LEGO_EFORMAT, "node '%s': weight '%s' is not declared", node->name, name);
     }
@@ -317,7 +317,7 @@ static lego_status read_node(reader *in, const lg_json *object)
                                    node.inputs, node.op->n_slots, node.weights, (int)node.n_outputs, node.outputs));
     in->graph->nodes[in->graph->n_nodes - 1].block = (int32_t)block;
     for (size_t i = 0; i < node.n_outputs; i++)
-        if (lg_names_add(&in->values, node.outputs[i].name, first + (int32_t)i) != LG_NONE)
+        if (lg_name_map_add(&in->values, node.outputs[i].name, first + (int32_t)i) != LG_NONE)
             LG_FAIL(LEGO_EFORMAT, "node '%s': two values are named '%s'", node.name, node.outputs[i].name);
 done:
     lg_free(node.inputs);
@@ -352,7 +352,7 @@ static lego_status read_graph(reader *in, const lg_json *json, lg_weight_source 
     lego_status status = LEGO_OK;
 
     LG_TRY(count_values(&n_values, in, json));
-    LG_TRY(lg_names_init(&in->values, n_values));
+    LG_TRY(lg_name_map_init(&in->values, n_values));
     LG_TRY(read_inputs(in, json));
     LG_TRY(read_weights(in, json, source, payload));
     LG_TRY(lg_json_get_array(&array, json, "nodes", in->what));
@@ -361,9 +361,9 @@ static lego_status read_graph(reader *in, const lg_json *json, lg_weight_source 
     LG_TRY(lg_json_get_array(&array, json, "outputs", in->what));
     lg_json_each(item, array) {
         LG_TRY(lg_json_string(&name, item, in->what));
-        if (lg_names_find(&in->values, name) == LG_NONE)
+        if (lg_name_map_find(&in->values, name) == LG_NONE)
             return lg_error(LEGO_EFORMAT, "output '%s' is made by no node", name);
-        LG_TRY(lg_graph_add_output(in->graph, lg_names_find(&in->values, name)));
+        LG_TRY(lg_graph_add_output(in->graph, lg_name_map_find(&in->values, name)));
     }
     LG_TRY(lg_graph_validate(in->graph));
 done:
@@ -389,8 +389,8 @@ lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *
     *out = in.graph;
     in.graph = NULL;
 done:
-    lg_names_dispose(&in.values);
-    lg_names_dispose(&in.weights);
+    lg_name_map_dispose(&in.values);
+    lg_name_map_dispose(&in.weights);
     lg_graph_free(in.graph);
     return status;
 }

@@ -7,7 +7,7 @@
 
 #include "base/alloc.h"
 #include "graph/graph.h"
-#include "graph/names.h"
+#include "graph/name_map.h"
 #include "graph/ops.h"
 
 /* The copy of some nodes of `from` in `to`; maps hold id + 1, 0 where nothing was copied yet. */
@@ -15,7 +15,7 @@ typedef struct transfer {
     const lg_graph *from;
     lg_graph *to;
     int32_t *values, *weights;
-    lg_names names; /* weights of `to` before the transfer; capacity 0: nothing to share with */
+    lg_name_map names; /* weights of `to` before the transfer; capacity 0: nothing to share with */
 } transfer;
 
 static lego_status transfer_begin(transfer *move, const lg_graph *from, lg_graph *to)
@@ -27,9 +27,9 @@ static lego_status transfer_begin(transfer *move, const lg_graph *from, lg_graph
     move->to = to;
     LG_TRY(LG_CALLOC(&move->values, from->n_values));
     LG_TRY(LG_CALLOC(&move->weights, from->n_weights));
-    LG_TRY(lg_names_init(&move->names, (size_t)to->n_weights));
+    LG_TRY(lg_name_map_init(&move->names, (size_t)to->n_weights));
     for (int32_t i = 0; i < to->n_weights; i++)
-        lg_names_add(&move->names, to->weights[i].name, i);
+        lg_name_map_add(&move->names, to->weights[i].name, i);
 done:
     return status;
 }
@@ -38,7 +38,7 @@ static void transfer_end(transfer *move)
 {
     lg_free(move->values);
     lg_free(move->weights);
-    lg_names_dispose(&move->names);
+    lg_name_map_dispose(&move->names);
 }
 
 static int same_storage(const lego_tensor *a, const lego_tensor *b)
@@ -58,7 +58,7 @@ static lego_status transfer_weight(int32_t *out, transfer *move, int32_t weight)
         return LEGO_OK;
     }
     if (move->weights[weight] == 0) {
-        id = lg_names_find(&move->names, source->name);
+        id = lg_name_map_find(&move->names, source->name);
         if (id != LG_NONE && !same_storage(&move->to->weights[id].tensor, &source->tensor))
             return lg_error(LEGO_EINVAL, "two different weights are named '%s'", source->name);
         if (id == LG_NONE)

@@ -8,31 +8,31 @@
 
 #include "base/alloc.h"
 #include "graph/graph.h"
-#include "graph/names.h"
+#include "graph/name_map.h"
 #include "graph/ops.h"
 #include "graph/ops/common.h"
 
 static lego_status check_names(const lg_graph *graph)
 {
-    lg_names values = { 0 }, nodes = { 0 }, weights = { 0 };
+    lg_name_map values = { 0 }, nodes = { 0 }, weights = { 0 };
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_names_init(&values, (size_t)graph->n_values));
-    LG_TRY(lg_names_init(&nodes, (size_t)graph->n_nodes));
-    LG_TRY(lg_names_init(&weights, (size_t)graph->n_weights));
+    LG_TRY(lg_name_map_init(&values, (size_t)graph->n_values));
+    LG_TRY(lg_name_map_init(&nodes, (size_t)graph->n_nodes));
+    LG_TRY(lg_name_map_init(&weights, (size_t)graph->n_weights));
     for (int32_t i = 0; i < graph->n_values; i++)
-        if (lg_names_add(&values, graph->values[i].name, i) != LG_NONE)
+        if (lg_name_map_add(&values, graph->values[i].name, i) != LG_NONE)
             LG_FAIL(LEGO_EINVAL, "two values are named '%s'", graph->values[i].name);
     for (int32_t i = 0; i < graph->n_nodes; i++)
-        if (lg_names_add(&nodes, graph->nodes[i].name, i) != LG_NONE)
+        if (lg_name_map_add(&nodes, graph->nodes[i].name, i) != LG_NONE)
             LG_FAIL(LEGO_EINVAL, "two nodes are named '%s'", graph->nodes[i].name);
     for (int32_t i = 0; i < graph->n_weights; i++)
-        if (lg_names_add(&weights, graph->weights[i].name, i) != LG_NONE)
+        if (lg_name_map_add(&weights, graph->weights[i].name, i) != LG_NONE)
             LG_FAIL(LEGO_EINVAL, "two weights are named '%s'", graph->weights[i].name);
 done:
-    lg_names_dispose(&values);
-    lg_names_dispose(&nodes);
-    lg_names_dispose(&weights);
+    lg_name_map_dispose(&values);
+    lg_name_map_dispose(&nodes);
+    lg_name_map_dispose(&weights);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /* A hash table from names to ids: open addressing, sized once. Files come from anywhere, so looking names up must not
  * cost the square of their number. */
-#include "graph/names.h"
+#include "graph/name_map.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "base/hash.h"
 #include "graph/graph.h"
 
-lego_status lg_names_init(lg_names *names, size_t n_names)
+lego_status lg_name_map_init(lg_name_map *names, size_t n_names)
 {
     size_t capacity = 16;
     lego_status status = LEGO_OK;
@@ -23,11 +23,11 @@ lego_status lg_names_init(lg_names *names, size_t n_names)
     names->capacity = capacity;
 done:
     if (status != LEGO_OK)
-        lg_names_dispose(names);
+        lg_name_map_dispose(names);
     return status;
 }
 
-void lg_names_dispose(lg_names *names)
+void lg_name_map_dispose(lg_name_map *names)
 {
     lg_free(names->names);
     lg_free(names->ids);
@@ -35,7 +35,7 @@ void lg_names_dispose(lg_names *names)
 }
 
 /* The slot where `name` stands or would stand. */
-static size_t slot_of(const lg_names *names, const char *name)
+static size_t slot_of(const lg_name_map *names, const char *name)
 {
     size_t slot = (size_t)lg_hash(name, strlen(name), 0) & (names->capacity - 1);
 
@@ -44,7 +44,7 @@ static size_t slot_of(const lg_names *names, const char *name)
     return slot;
 }
 
-int32_t lg_names_add(lg_names *names, const char *name, int32_t id)
+int32_t lg_name_map_add(lg_name_map *names, const char *name, int32_t id)
 {
     const size_t slot = slot_of(names, name);
 
@@ -55,7 +55,7 @@ int32_t lg_names_add(lg_names *names, const char *name, int32_t id)
     return LG_NONE;
 }
 
-int32_t lg_names_find(const lg_names *names, const char *name)
+int32_t lg_name_map_find(const lg_name_map *names, const char *name)
 {
     const size_t slot = slot_of(names, name);
 
