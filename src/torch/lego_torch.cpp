@@ -1,0 +1,542 @@
+// The torch module: lg_torch_api on top of ATen. The only C++ of the project.
+//
+// Every entry is one body inside guarded(), which turns exceptions into a status and a message; nothing is returned by
+// sentinel value. Pitfalls: a handle owns one reference to a tensor *and its autograd history*; in-place updates of
+// leaves (optimisers, running statistics) must not be recorded, hence the NoGradGuards.
+#include "torch/lego_torch.h"
+
+#include "caching_allocator.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
+#include <torch/version.h>
+
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+struct lg_torch_tensor {
+    at::Tensor value;
+};
+
+namespace {
+
+using Handle = lg_torch_tensor;
+
+// A refusal with a status of its own.
+struct Refusal : std::runtime_error {
+    lego_status code;
+    Refusal(lego_status status, const std::string &message) : std::runtime_error(message), code(status) {}
+};
+
+thread_local char last_message_text[512];
+
+void note(const char *message) noexcept {
+    // One line, as everywhere in the library.
+    std::snprintf(last_message_text, sizeof(last_message_text), "%s", message);
+    if (char *end = std::strchr(last_message_text, '\n'))
+        *end = '\0';
+}
+
+template <class Body>
+lego_status guarded(Body &&body) noexcept {
+    try {
+        body();
+        return LEGO_OK;
+    } catch (const std::bad_alloc &) {
+        note("out of memory");
+        return LEGO_ENOMEM;
+    } catch (const Refusal &error) {
+        note(error.what());
+        return error.code;
+    } catch (const c10::Error &error) {
+        note(error.what_without_backtrace());
+        return LEGO_EBACKEND;
+    } catch (const std::exception &error) {
+        note(error.what());
+        return LEGO_EBACKEND;
+    } catch (...) {
+        note("an exception of unknown type");
+        return LEGO_EBACKEND;
+    }
+}
+
+// Most entries: compute a tensor, hand out a handle.
+template <class Body>
+lego_status produce(Handle **out, Body &&body) noexcept {
+    *out = nullptr;
+    return guarded([&] { *out = new Handle{body()}; });
+}
+
+c10::optional<at::Tensor> maybe(const Handle *handle) {
+    return handle ? c10::optional<at::Tensor>(handle->value) : c10::nullopt;
+}
+
+at::ScalarType scalar_type(lego_dtype dtype) {
+    switch (dtype) {
+    case LEGO_DTYPE_F32: return at::kFloat;
+    case LEGO_DTYPE_F64: return at::kDouble;
+    case LEGO_DTYPE_F16: return at::kHalf;
+    case LEGO_DTYPE_BF16: return at::kBFloat16;
+    case LEGO_DTYPE_I64: return at::kLong;
+    case LEGO_DTYPE_I32: return at::kInt;
+    case LEGO_DTYPE_I16: return at::kShort;
+    case LEGO_DTYPE_I8: return at::kChar;
+    case LEGO_DTYPE_U8: return at::kByte;
+    case LEGO_DTYPE_BOOL: return at::kBool;
+    }
+    throw Refusal(LEGO_EINVAL, "unknown element type " + std::to_string(static_cast<int>(dtype)));
+}
+
+c10::Device parse_device(const char *text) {
+    const std::string name = text && *text ? text : "cpu";
+    const std::string kind = name.substr(0, name.find(':'));
+    if (kind != "cpu" && kind != "cuda")
+        throw Refusal(LEGO_EINVAL, "device '" + name + "': not one of cpu, cuda, cuda:N");
+    c10::Device device(c10::DeviceType::CPU);
+    try {
+        device = c10::Device(name);
+    } catch (const c10::Error &) {
+        throw Refusal(LEGO_EINVAL, "device '" + name + "': not one of cpu, cuda, cuda:N");
+    }
+    if (device.is_cuda()) {
+        if (!at::hasCUDA())
+            throw Refusal(LEGO_EUNSUPPORTED, "device '" + name + "': the installed libtorch " TORCH_VERSION
+                                             " finds no CUDA; use --device cpu or install a libtorch built with CUDA");
+        try {
+            at::empty({1}, at::TensorOptions().device(device));
+        } catch (const c10::Error &error) {
+            throw Refusal(LEGO_EUNSUPPORTED, "device '" + name + "': " + error.what_without_backtrace());
+        }
+    }
+    return device;
+}
+
+// --- about ---
+
+const char *describe() { return "libtorch " TORCH_VERSION; }
+
+const char *last_message() { return last_message_text; }
+
+lego_status device_check(const char *device) {
+    return guarded([&] { parse_device(device); });
+}
+
+lego_status set_threads(int n_threads) {
+    return guarded([&] { at::set_num_threads(n_threads); });
+}
+
+lego_status set_seed(uint64_t seed) {
+    return guarded([&] { at::manual_seed(seed); });
+}
+
+lego_status set_grad(int enabled) {
+    return guarded([&] { c10::GradMode::set_enabled(enabled != 0); });
+}
+
+// --- memory ---
+
+lego_status allocator_install(size_t cache_bytes) {
+    return guarded([&] {
+        lego::CachingAllocator::instance().set_limit(cache_bytes);
+        c10::SetCPUAllocator(&lego::CachingAllocator::instance(), 1);
+    });
+}
+
+lego_status allocator_trim() {
+    return guarded([] { lego::CachingAllocator::instance().trim(); });
+}
+
+lego_status allocator_stats(size_t *bytes_in_use, size_t *bytes_cached) {
+    return guarded([&] { lego::CachingAllocator::instance().stats(bytes_in_use, bytes_cached); });
+}
+
+// --- tensors ---
+
+lego_status tensor_from_host(Handle **out, lego_dtype dtype, int n_dims, const int64_t *dims, const void *data,
+                             const char *device) {
+    return produce(out, [&] {
+        const at::IntArrayRef shape(dims, static_cast<size_t>(n_dims));
+        at::Tensor host = at::empty(shape, at::TensorOptions().dtype(scalar_type(dtype)));
+        if (host.nbytes() > 0)
+            std::memcpy(host.data_ptr(), data, host.nbytes());
+        return host.to(parse_device(device));
+    });
+}
+
+lego_status tensor_zeros_like(Handle **out, const Handle *tensor) {
+    return produce(out, [&] { return at::zeros_like(tensor->value.detach()); });
+}
+
+lego_status tensor_copy(Handle **out, const Handle *tensor) {
+    return produce(out, [&] { return tensor->value.detach().clone(); });
+}
+
+lego_status tensor_detach(Handle **out, const Handle *tensor) {
+    return produce(out, [&] { return tensor->value.detach(); });
+}
+
+lego_status tensor_share(Handle **out, const Handle *tensor) {
+    return produce(out, [&] { return tensor->value; });
+}
+
+lego_status tensor_slice(Handle **out, const Handle *tensor, int64_t first, int64_t count) {
+    return produce(out, [&] { return tensor->value.narrow(0, first, count); });
+}
+
+lego_status tensor_cast(Handle **out, const Handle *tensor, lego_dtype dtype, lg_torch_layout layout) {
+    return produce(out, [&] {
+        const at::Tensor converted = tensor->value.to(scalar_type(dtype));
+        if (converted.dim() != 4)
+            return converted;
+        return converted.contiguous(layout == LG_TORCH_CHANNELS_LAST ? at::MemoryFormat::ChannelsLast
+                                                                     : at::MemoryFormat::Contiguous);
+    });
+}
+
+lego_status tensor_assign(Handle *tensor, const Handle *source) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        tensor->value.copy_(source->value);
+    });
+}
+
+lego_status tensor_assign_host(Handle *tensor, const void *data, size_t bytes) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        at::Tensor host = at::empty(tensor->value.sizes(), at::TensorOptions().dtype(tensor->value.scalar_type()));
+        if (host.nbytes() != bytes)
+            throw Refusal(LEGO_EINVAL, "assigning " + std::to_string(bytes) + " bytes to a tensor of " +
+                                           std::to_string(host.nbytes()));
+        if (bytes > 0)
+            std::memcpy(host.data_ptr(), data, bytes);
+        tensor->value.copy_(host);
+    });
+}
+
+lego_status tensor_to_host(const Handle *tensor, void *data, size_t bytes) {
+    return guarded([&] {
+        at::Tensor host = tensor->value.detach().to(at::kCPU);
+        if (host.scalar_type() == at::kBFloat16)
+            host = host.to(at::kFloat);
+        host = host.contiguous();
+        if (host.nbytes() != bytes)
+            throw Refusal(LEGO_EINVAL, "reading " + std::to_string(bytes) + " bytes from a tensor of " +
+                                           std::to_string(host.nbytes()));
+        if (bytes > 0)
+            std::memcpy(data, host.data_ptr(), bytes);
+    });
+}
+
+lego_status tensor_shape(const Handle *tensor, int *n_dims, int64_t *dims) {
+    return guarded([&] {
+        if (tensor->value.dim() > LEGO_MAX_DIMS)
+            throw Refusal(LEGO_EUNSUPPORTED, "a tensor of " + std::to_string(tensor->value.dim()) + " dimensions");
+        *n_dims = static_cast<int>(tensor->value.dim());
+        for (int i = 0; i < *n_dims; i++)
+            dims[i] = tensor->value.size(i);
+    });
+}
+
+lego_status tensor_item(double *out, const Handle *tensor) {
+    return guarded([&] { *out = tensor->value.item().toDouble(); });
+}
+
+lego_status tensor_set_trainable(Handle *tensor, int trainable) {
+    return guarded([&] { tensor->value.set_requires_grad(trainable != 0); });
+}
+
+lego_status tensor_keep_grad(Handle *tensor) {
+    return guarded([&] { tensor->value.retain_grad(); });
+}
+
+lego_status tensor_grad(Handle **out, const Handle *tensor) {
+    *out = nullptr;
+    return guarded([&] {
+        const at::Tensor &grad = tensor->value.grad();
+        if (grad.defined())
+            *out = new Handle{grad};
+    });
+}
+
+lego_status tensors_finite(int *out, int n, Handle *const *tensors) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        *out = 1;
+        for (int i = 0; i < n && *out; i++)
+            *out = std::isfinite(tensors[i]->value.sum(at::kDouble).item().toDouble());
+    });
+}
+
+void tensor_free(Handle *tensor) { delete tensor; }
+
+// --- ops ---
+
+at::IntArrayRef pair(const int64_t values[2]) { return at::IntArrayRef(values, 2); }
+
+lego_status conv2d(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
+                   const lg_torch_window *window) {
+    return produce(out, [&] {
+        return at::conv2d(x->value, weight->value, maybe(bias), pair(window->stride), pair(window->pads),
+                          pair(window->dilation), window->groups);
+    });
+}
+
+lego_status linear(Handle **out, const Handle *x, const Handle *weight, const Handle *bias) {
+    return produce(out, [&] { return at::linear(x->value, weight->value, maybe(bias)); });
+}
+
+lego_status batch_norm(Handle **out, const Handle *x, const Handle *weight, const Handle *bias, Handle *mean,
+                       Handle *var, int training, double momentum, double eps) {
+    return produce(out, [&] {
+        return at::batch_norm(x->value, maybe(weight), maybe(bias), maybe(mean), maybe(var), training != 0, momentum,
+                              eps, false);
+    });
+}
+
+lego_status fold_batch_norm(Handle **folded_weight, Handle **folded_bias, const Handle *weight, const Handle *bias,
+                            const Handle *gamma, const Handle *beta, const Handle *mean, const Handle *var,
+                            double eps) {
+    *folded_weight = *folded_bias = nullptr;
+    return guarded([&] {
+        // gamma (conv(x) + bias - mean) / sqrt(var + eps) + beta
+        at::Tensor scale = at::rsqrt(var->value + eps);
+        if (gamma)
+            scale = scale * gamma->value;
+        std::vector<int64_t> column(static_cast<size_t>(weight->value.dim()), 1);
+        column[0] = -1;
+        at::Tensor shift = bias ? bias->value - mean->value : -mean->value;
+        shift = shift * scale;
+        if (beta)
+            shift = shift + beta->value;
+        std::unique_ptr<Handle> w(new Handle{weight->value * scale.reshape(column)});
+        *folded_bias = new Handle{shift};
+        *folded_weight = w.release();
+    });
+}
+
+lego_status relu(Handle **out, const Handle *x, int in_place) {
+    return produce(out, [&] { return in_place ? at::Tensor(x->value).relu_() : at::relu(x->value); });
+}
+
+lego_status clip(Handle **out, const Handle *x, double min, double max, int in_place) {
+    return produce(out, [&] { return in_place ? at::Tensor(x->value).clamp_(min, max) : at::clamp(x->value, min, max); });
+}
+
+lego_status add(Handle **out, const Handle *a, const Handle *b, int in_place) {
+    return produce(out, [&] { return in_place ? at::Tensor(a->value).add_(b->value) : at::add(a->value, b->value); });
+}
+
+lego_status pad(Handle **out, const Handle *x, const int64_t pads[4], double value) {
+    return produce(out, [&] { // torch counts from the last axis: left, right, top, bottom
+        return at::constant_pad_nd(x->value, {pads[1], pads[3], pads[0], pads[2]}, value);
+    });
+}
+
+lego_status max_pool(Handle **out, const Handle *x, const lg_torch_window *window) {
+    return produce(out, [&] {
+        return at::max_pool2d(x->value, pair(window->kernel), pair(window->stride), pair(window->pads),
+                              pair(window->dilation), window->ceil_mode != 0);
+    });
+}
+
+lego_status avg_pool(Handle **out, const Handle *x, const lg_torch_window *window) {
+    return produce(out, [&] {
+        return at::avg_pool2d(x->value, pair(window->kernel), pair(window->stride), pair(window->pads),
+                              window->ceil_mode != 0, window->count_include_pad != 0);
+    });
+}
+
+lego_status adaptive_avg_pool(Handle **out, const Handle *x, const int64_t size[2]) {
+    return produce(out, [&] { return at::adaptive_avg_pool2d(x->value, pair(size)); });
+}
+
+lego_status flatten(Handle **out, const Handle *x, int64_t start_axis) {
+    return produce(out, [&] { return at::flatten(x->value, start_axis, -1); });
+}
+
+lego_status dropout(Handle **out, const Handle *x, double p) {
+    return produce(out, [&] { return at::dropout(x->value, p, true); });
+}
+
+// --- losses ---
+
+lego_status cross_entropy(Handle **out, const Handle *logits, const Handle *labels, double label_smoothing) {
+    return produce(out, [&] {
+        return at::cross_entropy_loss(logits->value.to(at::kFloat), labels->value, {}, at::Reduction::Mean, -100,
+                                      label_smoothing);
+    });
+}
+
+lego_status count_correct(int64_t *out, const Handle *logits, const Handle *labels) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        *out = logits->value.argmax(1).eq(labels->value).sum().item().toLong();
+    });
+}
+
+lego_status sample_labels(Handle **out, const Handle *logits, uint64_t seed) {
+    return produce(out, [&] {
+        at::NoGradGuard no_grad;
+        const at::Tensor probability = at::softmax(logits->value.detach().to(at::kCPU, at::kFloat), 1);
+        return at::multinomial(probability, 1, false, at::detail::createCPUGenerator(seed))
+            .reshape({-1})
+            .to(logits->value.device());
+    });
+}
+
+lego_status distance(Handle **out, lg_torch_loss loss, const Handle *x, const Handle *target) {
+    return produce(out, [&]() -> at::Tensor {
+        const at::Tensor got = x->value.to(at::kFloat), want = target->value.to(at::kFloat);
+        switch (loss) {
+        case LG_TORCH_MSE: return at::mse_loss(got, want);
+        case LG_TORCH_SMOOTH_L1: return at::smooth_l1_loss(got, want);
+        case LG_TORCH_COSINE:
+            return 1.0 - at::cosine_similarity(at::flatten(got, 1), at::flatten(want, 1), 1).mean();
+        }
+        throw Refusal(LEGO_EINVAL, "unknown loss " + std::to_string(static_cast<int>(loss)));
+    });
+}
+
+lego_status backward(const Handle *loss) {
+    return guarded([&] { loss->value.backward(); });
+}
+
+lego_status channel_mean_square(double *out, const Handle *x) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        const at::Tensor v = x->value.detach().to(at::kDouble);
+        const at::Tensor mean = v.square().transpose(0, 1).reshape({v.size(1), -1}).mean(1).to(at::kCPU).contiguous();
+        std::memcpy(out, mean.data_ptr(), mean.nbytes());
+    });
+}
+
+// --- optimisers ---
+
+lego_status sgd_step(int n, Handle *const *leaves, Handle *const *velocity, const double *decay, double lr,
+                     double momentum, int nesterov) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        for (int i = 0; i < n; i++) {
+            at::Tensor &w = leaves[i]->value;
+            at::Tensor &grad = w.mutable_grad();
+            if (!grad.defined())
+                continue;
+            if (decay[i] != 0.0)
+                grad.add_(w, decay[i]);
+            if (momentum != 0.0) {
+                at::Tensor &v = velocity[i]->value;
+                v.mul_(momentum).add_(grad);
+                if (nesterov)
+                    grad.add_(v, momentum);
+                w.add_(nesterov ? grad : v, -lr);
+            } else {
+                w.add_(grad, -lr);
+            }
+            grad.reset();
+        }
+    });
+}
+
+lego_status adam_step(double *grad_norm, int n, Handle *const *leaves, Handle *const *m, Handle *const *v,
+                      const lg_torch_adam *options) {
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        std::vector<at::Tensor> weights, grads, first, second;
+        for (int i = 0; i < n; i++) {
+            at::Tensor &grad = leaves[i]->value.mutable_grad();
+            if (!grad.defined())
+                continue;
+            weights.push_back(leaves[i]->value);
+            grads.push_back(std::move(grad));
+            grad.reset();
+            first.push_back(m[i]->value);
+            second.push_back(v[i]->value);
+        }
+        double square = 0.0;
+        for (const at::Tensor &norm : at::_foreach_norm(grads, 2)) {
+            const double value = norm.item().toDouble();
+            square += value * value;
+        }
+        *grad_norm = std::sqrt(square);
+        if (!std::isfinite(*grad_norm) || grads.empty())
+            return;
+        if (options->max_norm > 0.0 && *grad_norm > options->max_norm)
+            at::_foreach_mul_(grads, options->max_norm / *grad_norm);
+
+        const double correction1 = 1.0 - std::pow(options->beta1, static_cast<double>(options->step));
+        const double correction2 = 1.0 - std::pow(options->beta2, static_cast<double>(options->step));
+        at::_foreach_mul_(first, options->beta1);
+        at::_foreach_add_(first, grads, 1.0 - options->beta1);
+        at::_foreach_mul_(second, options->beta2);
+        at::_foreach_addcmul_(second, grads, grads, 1.0 - options->beta2);
+        std::vector<at::Tensor> denominator = at::_foreach_sqrt(second);
+        at::_foreach_div_(denominator, std::sqrt(correction2));
+        at::_foreach_add_(denominator, options->eps);
+        at::_foreach_addcdiv_(weights, first, denominator, -options->lr / correction1);
+    });
+}
+
+const lg_torch_api api = {
+    LG_TORCH_API_VERSION,
+    0,
+    sizeof(lg_torch_api),
+    describe,
+    last_message,
+    device_check,
+    set_threads,
+    set_seed,
+    set_grad,
+    allocator_install,
+    allocator_trim,
+    allocator_stats,
+    tensor_from_host,
+    tensor_zeros_like,
+    tensor_copy,
+    tensor_detach,
+    tensor_share,
+    tensor_slice,
+    tensor_cast,
+    tensor_assign,
+    tensor_assign_host,
+    tensor_to_host,
+    tensor_shape,
+    tensor_item,
+    tensor_set_trainable,
+    tensor_keep_grad,
+    tensor_grad,
+    tensors_finite,
+    tensor_free,
+    conv2d,
+    linear,
+    batch_norm,
+    fold_batch_norm,
+    relu,
+    clip,
+    add,
+    pad,
+    max_pool,
+    avg_pool,
+    adaptive_avg_pool,
+    flatten,
+    dropout,
+    cross_entropy,
+    count_correct,
+    sample_labels,
+    distance,
+    backward,
+    channel_mean_square,
+    sgd_step,
+    adam_step,
+};
+
+} // namespace
+
+extern "C" LEGO_API const lg_torch_api *lg_torch_api_get(void);
+extern "C" const lg_torch_api *lg_torch_api_get(void) { return &api; }

@@ -1,0 +1,142 @@
+/* The one door to libtorch: a table of C functions that the module legodnn-torch.so fills in.
+ *
+ * Compiles as C11 and C++. The library opens the module on first use (module.c) and checks `version` and `struct_size`
+ * before it calls anything. No C++ exception crosses: every call returns a status, and last_message() has the text.
+ * Out-parameters come first; a handle written there is the caller's and goes back through tensor_free().
+ *
+ * Autograd records while gradients are enabled on the calling thread (set_grad); a handle keeps its history alive, so
+ * free intermediate handles as soon as possible. */
+#ifndef LG_TORCH_LEGO_TORCH_H
+#define LG_TORCH_LEGO_TORCH_H
+
+#include "legodnn/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LG_TORCH_API_VERSION 1
+#define LG_TORCH_ENTRY "lg_torch_api_get"
+
+/* A reference to an ATen tensor. */
+typedef struct lg_torch_tensor lg_torch_tensor;
+
+typedef enum lg_torch_layout { LG_TORCH_CONTIGUOUS = 0, LG_TORCH_CHANNELS_LAST = 1 } lg_torch_layout;
+
+typedef enum lg_torch_loss { LG_TORCH_MSE = 0, LG_TORCH_SMOOTH_L1 = 1, LG_TORCH_COSINE = 2 } lg_torch_loss;
+
+typedef struct lg_torch_window {
+    int64_t kernel[2]; /* pooling only */
+    int64_t stride[2];
+    int64_t pads[2]; /* symmetric; uneven padding goes through pad() */
+    int64_t dilation[2];
+    int64_t groups; /* convolution only */
+    int32_t ceil_mode;         /* pooling only */
+    int32_t count_include_pad; /* average pooling only */
+} lg_torch_window;
+
+typedef struct lg_torch_adam {
+    double lr, beta1, beta2, eps;
+    double max_norm; /* clip the global gradient norm to this; 0 = no clipping */
+    int64_t step;    /* 1 for the first step */
+} lg_torch_adam;
+
+typedef struct lg_torch_api {
+    uint32_t version;   /* LG_TORCH_API_VERSION */
+    uint32_t reserved;
+    size_t struct_size; /* sizeof(lg_torch_api) */
+
+    /* --- about --- */
+    const char *(*describe)(void);     /* "libtorch 1.13.1" */
+    const char *(*last_message)(void); /* of this thread's last failed call */
+    /* LEGO_EUNSUPPORTED if the installed libtorch cannot use the device; "cpu", "cuda", "cuda:1". */
+    lego_status (*device_check)(const char *device);
+    lego_status (*set_threads)(int n_threads);
+    lego_status (*set_seed)(uint64_t seed); /* of dropout */
+    lego_status (*set_grad)(int enabled);   /* this thread records history or not */
+
+    /* --- memory (caching CPU allocator) --- */
+    /* Serve CPU tensors from a cache that keeps at most `cache_bytes` of freed blocks. Idempotent. */
+    lego_status (*allocator_install)(size_t cache_bytes);
+    lego_status (*allocator_trim)(void); /* give cached blocks back to the system */
+    lego_status (*allocator_stats)(size_t *bytes_in_use, size_t *bytes_cached);
+
+    /* --- tensors --- */
+    lego_status (*tensor_from_host)(lg_torch_tensor **out, lego_dtype dtype, int n_dims, const int64_t *dims,
+                                    const void *data, const char *device);
+    lego_status (*tensor_zeros_like)(lg_torch_tensor **out, const lg_torch_tensor *tensor);
+    lego_status (*tensor_copy)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* own storage, no history */
+    lego_status (*tensor_detach)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* shared storage, no history */
+    lego_status (*tensor_share)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* a second handle */
+    lego_status (*tensor_slice)(lg_torch_tensor **out, const lg_torch_tensor *tensor, int64_t first, int64_t count);
+    /* Element type and memory layout; part of the history. Layout applies to four dimensions only. */
+    lego_status (*tensor_cast)(lg_torch_tensor **out, const lg_torch_tensor *tensor, lego_dtype dtype,
+                               lg_torch_layout layout);
+    lego_status (*tensor_assign)(lg_torch_tensor *tensor, const lg_torch_tensor *source); /* values, without history */
+    lego_status (*tensor_assign_host)(lg_torch_tensor *tensor, const void *data, size_t bytes);
+    /* Row-major values in the tensor's dtype (bfloat16 widened to float32). */
+    lego_status (*tensor_to_host)(const lg_torch_tensor *tensor, void *data, size_t bytes);
+    lego_status (*tensor_shape)(const lg_torch_tensor *tensor, int *n_dims, int64_t *dims);
+    lego_status (*tensor_item)(double *out, const lg_torch_tensor *tensor);
+    lego_status (*tensor_set_trainable)(lg_torch_tensor *tensor, int trainable);
+    lego_status (*tensor_keep_grad)(lg_torch_tensor *tensor); /* of a value that is no leaf */
+    lego_status (*tensor_grad)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* NULL where there is none */
+    lego_status (*tensors_finite)(int *out, int n, lg_torch_tensor *const *tensors);
+    void (*tensor_free)(lg_torch_tensor *tensor);
+
+    /* --- ops: x (N,C,H,W) unless said otherwise; bias may be NULL --- */
+    lego_status (*conv2d)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                          const lg_torch_tensor *bias, const lg_torch_window *window);
+    lego_status (*linear)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                          const lg_torch_tensor *bias);
+    /* training: batch statistics, running ones updated; otherwise the running ones. weight and bias may be NULL. */
+    lego_status (*batch_norm)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                              const lg_torch_tensor *bias, lg_torch_tensor *mean, lg_torch_tensor *var, int training,
+                              double momentum, double eps);
+    /* The convolution (or linear layer) that does weight/bias and then batch norm with running statistics. */
+    lego_status (*fold_batch_norm)(lg_torch_tensor **folded_weight, lg_torch_tensor **folded_bias,
+                                   const lg_torch_tensor *weight, const lg_torch_tensor *bias,
+                                   const lg_torch_tensor *gamma, const lg_torch_tensor *beta,
+                                   const lg_torch_tensor *mean, const lg_torch_tensor *var, double eps);
+    /* in_place: the result takes x's (a's) storage; only where nobody needs the old values, backward included. */
+    lego_status (*relu)(lg_torch_tensor **out, const lg_torch_tensor *x, int in_place);
+    lego_status (*clip)(lg_torch_tensor **out, const lg_torch_tensor *x, double min, double max, int in_place);
+    lego_status (*add)(lg_torch_tensor **out, const lg_torch_tensor *a, const lg_torch_tensor *b, int in_place);
+    lego_status (*pad)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t pads[4], double value);
+    lego_status (*max_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_window *window);
+    lego_status (*avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_window *window);
+    lego_status (*adaptive_avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2]);
+    lego_status (*flatten)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t start_axis); /* row-major */
+    lego_status (*dropout)(lg_torch_tensor **out, const lg_torch_tensor *x, double p);
+
+    /* --- losses --- */
+    /* Mean over the batch of logits (N,K) against labels (N) int64. */
+    lego_status (*cross_entropy)(lg_torch_tensor **out, const lg_torch_tensor *logits, const lg_torch_tensor *labels,
+                                 double label_smoothing);
+    lego_status (*count_correct)(int64_t *out, const lg_torch_tensor *logits, const lg_torch_tensor *labels);
+    /* One label a row, drawn from softmax(logits). */
+    lego_status (*sample_labels)(lg_torch_tensor **out, const lg_torch_tensor *logits, uint64_t seed);
+    /* Distance of x to target of the same shape: a mean over elements, or one minus the mean cosine of the samples. */
+    lego_status (*distance)(lg_torch_tensor **out, lg_torch_loss loss, const lg_torch_tensor *x,
+                            const lg_torch_tensor *target);
+    lego_status (*backward)(const lg_torch_tensor *loss);
+    /* Mean over batch and positions of the squared elements, per channel: x (N,C,...) -> (C) in double. */
+    lego_status (*channel_mean_square)(double *out, const lg_torch_tensor *x);
+
+    /* --- optimisers: one step over n leaves from their gradients, which are dropped afterwards --- */
+    /* torch's SGD: v = momentum v + (g + decay w); w -= lr v. Buffers start as zeros. */
+    lego_status (*sgd_step)(int n, lg_torch_tensor *const *leaves, lg_torch_tensor *const *velocity,
+                            const double *decay, double lr, double momentum, int nesterov);
+    /* torch's Adam (Kingma and Ba 2015). Nothing changes if the norm of the gradient is not finite; `grad_norm`, before
+     * clipping, says so. */
+    lego_status (*adam_step)(double *grad_norm, int n, lg_torch_tensor *const *leaves, lg_torch_tensor *const *m,
+                             lg_torch_tensor *const *v, const lg_torch_adam *options);
+} lg_torch_api;
+
+/* What the module exports under the name LG_TORCH_ENTRY. */
+typedef const lg_torch_api *(*lg_torch_entry)(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
