@@ -265,6 +265,10 @@ lego_status tensor_grad(Handle **out, const Handle *tensor) {
     });
 }
 
+lego_status tensor_drop_grad(Handle *tensor) {
+    return guarded([&] { tensor->value.mutable_grad().reset(); });
+}
+
 lego_status tensors_finite(int *out, int n, Handle *const *tensors) {
     return guarded([&] {
         at::NoGradGuard no_grad;
@@ -326,7 +330,10 @@ lego_status relu(Handle **out, const Handle *x, int in_place) {
 }
 
 lego_status clip(Handle **out, const Handle *x, double min, double max, int in_place) {
-    return produce(out, [&] { return in_place ? at::Tensor(x->value).clamp_(min, max) : at::clamp(x->value, min, max); });
+    return produce(out, [&]() -> at::Tensor {
+        at::Tensor value = x->value;
+        return in_place ? at::hardtanh_(value, min, max) : at::hardtanh(value, min, max);
+    });
 }
 
 lego_status add(Handle **out, const Handle *a, const Handle *b, int in_place) {
@@ -511,6 +518,7 @@ const lg_torch_api api = {
     tensor_set_trainable,
     tensor_keep_grad,
     tensor_grad,
+    tensor_drop_grad,
     tensors_finite,
     tensor_free,
     conv2d,

@@ -81,6 +81,7 @@ typedef struct lg_torch_api {
     lego_status (*tensor_set_trainable)(lg_torch_tensor *tensor, int trainable);
     lego_status (*tensor_keep_grad)(lg_torch_tensor *tensor); /* of a value that is no leaf */
     lego_status (*tensor_grad)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* NULL where there is none */
+    lego_status (*tensor_drop_grad)(lg_torch_tensor *tensor);
     lego_status (*tensors_finite)(int *out, int n, lg_torch_tensor *const *tensors);
     void (*tensor_free)(lg_torch_tensor *tensor);
 
