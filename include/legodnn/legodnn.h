@@ -13,5 +13,7 @@
 #include "legodnn/store.h"
 #include "legodnn/task.h"
 #include "legodnn/tensor.h"
+#include "legodnn/torch.h"
+#include "legodnn/train.h"
 
 #endif

@@ -488,6 +488,20 @@ done:
     return status;
 }
 
+lego_status lg_torch_upload(lg_torch_tensor **out, const lg_torch_api *api, const lg_value *value, int64_t n,
+                            const float *data, const char *device)
+{
+    lg_shape shape = value->shape;
+
+    *out = NULL;
+    if (value->dtype != LEGO_DTYPE_F32)
+        return lg_error(LEGO_EUNSUPPORTED, "input '%s' is %s, only F32 is supported", value->name,
+                        lg_dtype_name(value->dtype));
+    shape.dims[0] = n;
+    return lg_torch_check(api, api->tensor_from_host(out, LEGO_DTYPE_F32, shape.n_dims, shape.dims, data, device),
+                          value->name);
+}
+
 /* --- weights --- */
 
 static lego_status check_same_weights(const lg_torch_net *net, const lg_graph *graph)

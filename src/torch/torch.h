@@ -56,12 +56,16 @@ lego_status lg_torch_net_read(const lg_torch_net *net, lg_graph *graph);
 lego_status lg_torch_net_write(lg_torch_net *net, const lg_graph *graph);
 
 /* Time a few training steps (forward and backward in `mode`) on `inputs` in each recipe that the device may be good at
- * and set the fastest; the weights are as before. `bf16` 0: float32 only. Says what was measured in the log. */
+ * and set the fastest; the weights are as before. Says what was measured in the log. */
+typedef enum lg_torch_tune { LG_TORCH_TUNE_ALL, LG_TORCH_TUNE_F32, LG_TORCH_TUNE_BF16 } lg_torch_tune;
 lego_status lg_torch_net_tune(lg_torch_net *net, const lego_context *context, lg_torch_mode mode,
-                              lg_torch_tensor *const *inputs, int bf16, const char *what);
+                              lg_torch_tensor *const *inputs, lg_torch_tune among, const char *what);
 lg_torch_recipe lg_torch_net_recipe(const lg_torch_net *net);
 
 /* --- helpers --- */
+/* n samples of `value` (a graph input), float32 row-major, as a tensor. */
+lego_status lg_torch_upload(lg_torch_tensor **out, const lg_torch_api *api, const lg_value *value, int64_t n,
+                            const float *data, const char *device);
 void lg_torch_free_all(const lg_torch_api *api, lg_torch_tensor **tensors, int32_t n); /* handles set to NULL */
 
 #endif

@@ -77,8 +77,12 @@ done:
 }
 
 lego_status lg_torch_net_tune(lg_torch_net *net, const lego_context *context, lg_torch_mode mode,
-                              lg_torch_tensor *const *inputs, int bf16, const char *what)
+                              lg_torch_tensor *const *inputs, lg_torch_tune among, const char *what)
 {
+    /* Where the processor has no bf16, asking for it alone leaves float32. */
+    const int has_bf16 = cpu_has_bf16();
+    const int want_f32 = among != LG_TORCH_TUNE_BF16 || !has_bf16;
+    const int want_bf16 = among != LG_TORCH_TUNE_F32 && has_bf16;
     const lg_torch_api *api = NULL;
     lg_torch_recipe best = candidates[0];
     double best_ms = 0.0;
@@ -88,12 +92,12 @@ lego_status lg_torch_net_tune(lg_torch_net *net, const lego_context *context, lg
     for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
         double ms = 0.0;
 
-        if (candidates[i].dtype == LEGO_DTYPE_BF16 && !(bf16 && cpu_has_bf16()))
+        if (candidates[i].dtype == LEGO_DTYPE_BF16 ? !want_bf16 : !want_f32)
             continue;
         lg_torch_net_set_recipe(net, candidates[i]);
         LG_TRY(time_steps(&ms, net, api, mode, inputs));
         lg_log(context, LEGO_LOG_DEBUG, "torch", "%s: %s takes %.1f ms a step", what, recipe_name(candidates[i]), ms);
-        if (i == 0 || ms < best_ms) {
+        if (best_ms == 0.0 || ms < best_ms) {
             best = candidates[i];
             best_ms = ms;
         }
