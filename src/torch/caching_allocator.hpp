@@ -17,7 +17,7 @@
 #include <map>
 #include <mutex>
 #include <new>
-#include <type_traits>
+#include <unordered_map>
 #include <vector>
 
 namespace lego {
@@ -83,38 +83,35 @@ class CachingAllocator final : public FittedAllocator<c10::Allocator> {
     virtual void copy_data(void *to, const void *from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
 
   private:
-    // The block's size stands in front of the data, which keeps the alignment that vector code wants.
-    static constexpr size_t kHeader = 64;
+    static constexpr size_t kAlignment = 64; // vector code wants it
     static constexpr size_t kSmallStep = size_t{4} << 10;
     static constexpr size_t kLargeStep = size_t{2} << 20;
     static constexpr size_t kLarge = size_t{1} << 20;
 
     void *take(size_t bytes) {
-        if (bytes > SIZE_MAX - kHeader - kLargeStep)
+        if (bytes > SIZE_MAX - kLargeStep)
             throw std::bad_alloc();
-        const size_t want = bytes + kHeader;
-        const size_t step = want < kLarge ? kSmallStep : kLargeStep;
-        const size_t size = (want + step - 1) / step * step;
-        void *block = nullptr;
+        const size_t step = bytes < kLarge ? kSmallStep : kLargeStep;
+        const size_t size = (bytes + step - 1) / step * step;
         {
             std::lock_guard<std::mutex> lock(mutex_);
             auto found = waiting_.lower_bound(size);
             if (found != waiting_.end() && found->first - size <= found->first / 4) {
-                block = found->second.back();
+                void *block = found->second.back();
+                sizes_.emplace(block, found->first); // may throw: nothing has changed yet
                 found->second.pop_back();
                 bytes_cached_ -= found->first;
                 bytes_in_use_ += found->first;
                 if (found->second.empty())
                     waiting_.erase(found);
+                return block;
             }
         }
-        if (!block)
-            block = fresh(size);
-        return static_cast<char *>(block) + kHeader;
+        return fresh(size);
     }
 
     void *fresh(size_t size) {
-        const size_t alignment = size >= kLarge ? kLargeStep : kHeader;
+        const size_t alignment = size >= kLarge ? kLargeStep : kAlignment;
         void *block = nullptr;
         if (posix_memalign(&block, alignment, size) != 0) {
             trim(); // what waits in other sizes may be what is missing
@@ -123,21 +120,28 @@ class CachingAllocator final : public FittedAllocator<c10::Allocator> {
         }
         if (size >= kLarge)
             madvise(block, size, MADV_HUGEPAGE); // a hint: without huge pages it is only slower
-        *static_cast<size_t *>(block) = size;
-        std::lock_guard<std::mutex> lock(mutex_);
-        bytes_in_use_ += size;
+        try {
+            std::lock_guard<std::mutex> lock(mutex_);
+            sizes_.emplace(block, size);
+            bytes_in_use_ += size;
+        } catch (...) {
+            std::free(block);
+            throw;
+        }
         return block;
     }
 
-    static void release(void *data) {
-        if (data)
-            instance().give_back(static_cast<char *>(data) - kHeader);
+    static void release(void *block) {
+        if (block)
+            instance().give_back(block);
     }
 
     void give_back(void *block) noexcept {
-        const size_t size = *static_cast<size_t *>(block);
         {
             std::lock_guard<std::mutex> lock(mutex_);
+            const auto entry = sizes_.find(block);
+            const size_t size = entry->second;
+            sizes_.erase(entry);
             bytes_in_use_ -= size;
             if (bytes_cached_ + size <= limit_) {
                 try {
@@ -145,7 +149,7 @@ class CachingAllocator final : public FittedAllocator<c10::Allocator> {
                     bytes_cached_ += size;
                     return;
                 } catch (const std::bad_alloc &) {
-                    auto empty = waiting_.find(size);
+                    const auto empty = waiting_.find(size);
                     if (empty != waiting_.end() && empty->second.empty())
                         waiting_.erase(empty);
                 }
@@ -155,7 +159,8 @@ class CachingAllocator final : public FittedAllocator<c10::Allocator> {
     }
 
     std::mutex mutex_;
-    std::map<size_t, std::vector<void *>> waiting_;
+    std::map<size_t, std::vector<void *>> waiting_; // by size
+    std::unordered_map<void *, size_t> sizes_;      // of the blocks in use
     size_t limit_ = 0;
     size_t bytes_cached_ = 0;
     size_t bytes_in_use_ = 0;
