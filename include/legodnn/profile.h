@@ -2,8 +2,10 @@
 #ifndef LEGODNN_PROFILE_H
 #define LEGODNN_PROFILE_H
 
+#include "legodnn/data.h"
 #include "legodnn/session.h"
 #include "legodnn/store.h"
+#include "legodnn/task.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -28,6 +30,39 @@ LEGO_API lego_status lego_profile_save(const lego_profile *profile, const char *
 LEGO_API lego_status lego_profile_to_json(char **out, const lego_profile *profile);
 /** One line a variant, for spreadsheets; free with lego_string_free(). */
 LEGO_API lego_status lego_profile_to_csv(char **out, const lego_profile *profile);
+
+/** Options of lego_profile_measure_accuracy(). */
+typedef struct lego_accuracy_options {
+    size_t struct_size;
+    const lego_task *task;  /**< NULL: classification; borrowed during the call */
+    lego_engine engine;
+    int32_t environments;   /**< compositions around a variant, from all original to all smallest; 0 = 3 */
+    int32_t held_out;       /**< random selections that check the prediction; 0 = 24, negative = none */
+    int32_t batch;          /**< images at a time; 0 = 64, fewer if memory is short */
+    int64_t memory_bytes;   /**< for activations; 0 = 1 GiB */
+} lego_accuracy_options;
+#define LEGO_ACCURACY_OPTIONS_INIT { sizeof(lego_accuracy_options), NULL, LEGO_ENGINE_AUTO, 0, 0, 0, 0 }
+
+/**
+ * Measure what every variant costs in accuracy: in several environments, in which it takes the original's place; and how
+ * far it moves the model's outputs. Several ways to predict the accuracy of a selection from that are checked on random
+ * selections that none of them has seen; the best one's costs are what the optimiser uses, its error is part of the
+ * profile. Compositions that agree on the first blocks share their activations. Progress stage: "profile".
+ *
+ * @param out      free with lego_profile_free(); save it as LEGO_PROFILE_SERVER_FILE in the store's folder
+ * @param store    used exclusively during the call
+ * @param dataset  validation samples, without augmentation
+ * @return LEGO_EINVAL for a test split: what selections are chosen by must not have seen it
+ */
+LEGO_API lego_status lego_profile_measure_accuracy(lego_profile **out, lego_context *context, lego_store *store,
+                                                   lego_dataset *dataset, const lego_accuracy_options *options);
+
+/**
+ * The accuracy that a profile's server section predicts for a selection.
+ * @return LEGO_ENOTFOUND if the profile does not know one of its variants, LEGO_EINVAL without a server section
+ */
+LEGO_API lego_status lego_profile_predict_accuracy(double *accuracy, const lego_profile *profile,
+                                                   const lego_store *store, const lego_selection *selection);
 
 /** Options of lego_profile_measure_latency(). */
 typedef struct lego_latency_options {

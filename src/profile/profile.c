@@ -54,6 +54,8 @@ static lego_status read_server_variant(lg_profile_variant *variant, const lg_jso
     if (!lg_json_has(json, "cost"))
         LG_FAIL(LEGO_EFORMAT, "%s: 'cost' is missing", what);
     LG_TRY(get_range(&variant->cost, json, "cost", 0.0, -MAX_COST, MAX_COST, what));
+    LG_TRY(get_range(&variant->drop, json, "drop", 0.0, -1.0, 1.0, what));
+    LG_TRY(get_range(&variant->divergence, json, "divergence", 0.0, 0.0, HUGE_VAL, what));
     LG_TRY(lg_json_get_string_or(&checksum, json, "checksum", "", what));
     if (checksum[0] && (strlen(checksum) != 16 || sscanf(checksum, "%16llx%c", &value, &rest) != 1))
         LG_FAIL(LEGO_EFORMAT, "%s: 'checksum' must be 16 hex digits, found '%s'", what, checksum);
@@ -259,14 +261,15 @@ lego_status lego_profile_to_csv(char **out, const lego_profile *profile)
     if (!out || !profile)
         return lg_error(LEGO_EINVAL, "out and profile must not be NULL");
     *out = NULL;
-    lg_str_append(&text, "side,block,variant,cost,weight_bytes,flops,parameters,latency_us,median_us,p90_us,spread_us,"
+    lg_str_append(&text, "side,block,variant,cost,drop,divergence,weight_bytes,flops,parameters,latency_us,median_us,p90_us,spread_us,"
                          "samples,resident_bytes\n");
     for (int32_t b = 0; b < profile->server.n_blocks; b++)
         for (int32_t v = 0; v < profile->server.blocks[b].n_variants; v++) {
             const lg_profile_variant *variant = &profile->server.blocks[b].variants[v];
 
-            lg_str_appendf(&text, "server,%s,%s,%.9g,%lld,%lld,%lld,,,,,,\n", profile->server.blocks[b].name,
-                           variant->name, variant->cost, (long long)variant->weight_bytes, (long long)variant->flops,
+            lg_str_appendf(&text, "server,%s,%s,%.9g,%.9g,%.9g,%lld,%lld,%lld,,,,,,\n", profile->server.blocks[b].name,
+                           variant->name, variant->cost, variant->drop, variant->divergence,
+                           (long long)variant->weight_bytes, (long long)variant->flops,
                            (long long)variant->n_parameters);
         }
     for (int32_t b = 0; b < profile->device.n_blocks; b++)
@@ -274,26 +277,34 @@ lego_status lego_profile_to_csv(char **out, const lego_profile *profile)
             const lg_profile_variant *variant = &profile->device.blocks[b].variants[v];
             const lg_timing *timing = &variant->timing;
 
-            lg_str_appendf(&text, "device,%s,%s,,,,,%.9g,%.9g,%.9g,%.9g,%lld,%lld\n", profile->device.blocks[b].name,
+            lg_str_appendf(&text, "device,%s,%s,,,,,,,%.9g,%.9g,%.9g,%.9g,%lld,%lld\n", profile->device.blocks[b].name,
                            variant->name, timing->latency_us, timing->median_us, timing->p90_us, timing->spread_us,
                            (long long)timing->n_samples, (long long)timing->resident_bytes);
         }
     return lg_str_finish(out, &text);
 }
 
-double lg_profile_accuracy(const lego_profile *profile, double cost)
+const char *lg_link_name(lg_link link)
+{
+    return link == LG_LINK_LOGIT ? "logit" : "identity";
+}
+
+double lg_link_accuracy(lg_link link, double accuracy, double cost)
 {
     double limit = 1e-9; /* keeps the logit finite for a perfect or hopeless original */
-    double accuracy;
+    double result = accuracy - cost;
 
-    if (profile->link == LG_LINK_LOGIT) {
-        double a = fmin(fmax(profile->accuracy, limit), 1.0 - limit);
+    if (link == LG_LINK_LOGIT) {
+        double a = fmin(fmax(accuracy, limit), 1.0 - limit);
 
-        accuracy = cost == 0.0 ? profile->accuracy : 1.0 / (1.0 + exp(cost - log(a / (1.0 - a))));
-    } else {
-        accuracy = profile->accuracy - cost;
+        result = cost == 0.0 ? accuracy : 1.0 / (1.0 + exp(cost - log(a / (1.0 - a))));
     }
-    return fmin(fmax(accuracy, 0.0), 1.0);
+    return fmin(fmax(result, 0.0), 1.0);
+}
+
+double lg_profile_accuracy(const lego_profile *profile, double cost)
+{
+    return lg_link_accuracy(profile->link, profile->accuracy, cost);
 }
 
 const lg_profile_block *lg_profile_find_block(const lg_profile_side *side, const char *name)

@@ -38,6 +38,8 @@ typedef struct lg_profile_variant {
     /* server */
     uint64_t checksum; /* of the variant's file as measured; 0 = not stated */
     double cost;       /* term of the predictor's sum, in the link's domain; 0 for the original */
+    double drop;       /* measured: mean over the environments */
+    double divergence; /* measured: of the model's outputs, this block alone replaced; 0 = not stated */
     int64_t weight_bytes, flops, n_parameters;
     /* device */
     lg_timing timing;
@@ -72,6 +74,9 @@ struct lego_profile {
 
 /* Take ownership of a complete document (on success) and read it; `what` names it in errors. */
 lego_status lg_profile_from_json(lego_profile **out, lg_json **document, const char *what);
+/* An accuracy that loses `cost`, which counts in the link's domain; in [0, 1]. */
+double lg_link_accuracy(lg_link link, double accuracy, double cost);
+const char *lg_link_name(lg_link link); /* "identity", "logit" */
 /* The accuracy of a selection whose costs add up to `cost`, and the domain's other direction. */
 double lg_profile_accuracy(const lego_profile *profile, double cost);
 const lg_profile_block *lg_profile_find_block(const lg_profile_side *side, const char *name);
