@@ -112,6 +112,8 @@ lego_status lg_design_create(lg_design *out, const lego_store *store, int32_t n_
     LG_TRY(add_random(out, store, selection, n_random, seed));
 done:
     lg_free(selection);
+    if (status != LEGO_OK)
+        lg_design_dispose(out);
     return status;
 }
 

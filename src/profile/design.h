@@ -18,7 +18,7 @@ typedef struct lg_design {
     int32_t *random;        /* compositions that nothing but the check of the predictors uses */
 } lg_design;
 
-/* Dispose of `out` with lg_design_dispose(), after a failure too. */
+/* Dispose of `out` with lg_design_dispose(); it is empty after a failure. */
 lego_status lg_design_create(lg_design *out, const lego_store *store, int32_t n_environments, int32_t n_random,
                              uint64_t seed);
 void lg_design_dispose(lg_design *design);

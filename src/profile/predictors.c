@@ -105,6 +105,13 @@ static void judge(lg_predictor *predictor, const lg_predictor_data *data)
     predictor->kendall_tau = lg_kendall_tau(predictor->predicted, data->measured, data->n_random);
 }
 
+void lg_predictor_dispose(lg_predictor *predictor)
+{
+    lg_free(predictor->cost);
+    lg_free(predictor->predicted);
+    predictor->cost = predictor->predicted = NULL;
+}
+
 static lego_status fit_one(lg_predictor *predictor, const candidate *from, const lg_predictor_data *data)
 {
     double *sums = NULL, *cost = NULL;
@@ -128,6 +135,8 @@ static lego_status fit_one(lg_predictor *predictor, const candidate *from, const
 done:
     lg_free(sums);
     lg_free(cost);
+    if (status != LEGO_OK)
+        lg_predictor_dispose(predictor);
     return status;
 }
 
@@ -158,17 +167,12 @@ lego_status lg_predictors_fit(lg_predictor predictors[LG_MAX_PREDICTORS], int32_
     for (int32_t i = 0; i < LG_MAX_PREDICTORS; i++) {
         if (!candidates[i].values || (candidates[i].is_fitted && data->n_random < MIN_TO_FIT))
             continue;
-        (*n_predictors)++; /* before the fit: what it allocated is the caller's to dispose of */
-        LG_TRY(fit_one(&predictors[*n_predictors - 1], &candidates[i], data));
+        LG_TRY(fit_one(&predictors[*n_predictors], &candidates[i], data));
+        (*n_predictors)++;
     }
     sort_by_error(predictors, *n_predictors);
 done:
+    for (; status != LEGO_OK && *n_predictors > 0; (*n_predictors)--)
+        lg_predictor_dispose(&predictors[*n_predictors - 1]);
     return status;
-}
-
-void lg_predictor_dispose(lg_predictor *predictor)
-{
-    lg_free(predictor->cost);
-    lg_free(predictor->predicted);
-    predictor->cost = predictor->predicted = NULL;
 }

@@ -32,7 +32,7 @@ typedef struct lg_predictor {
 #define LG_MAX_PREDICTORS 4
 
 /* Fit and check all candidates; predictors[0] is the best by held-out error. Without random compositions only those
- * that need no fit are there, in the order of trust, with NaN errors. Dispose of each with lg_predictor_dispose(). */
+ * that need no fit are there, in the order of trust, with NaN errors. Dispose of each with lg_predictor_dispose(); there are none after a failure. */
 lego_status lg_predictors_fit(lg_predictor predictors[LG_MAX_PREDICTORS], int32_t *n_predictors,
                               const lg_predictor_data *data);
 void lg_predictor_dispose(lg_predictor *predictor);

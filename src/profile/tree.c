@@ -535,6 +535,8 @@ lego_status lg_tree_evaluate(lg_tree *out, lego_context *context, lego_store *st
     LG_TRY(finish_results(out, &w));
 done:
     walker_dispose(&w);
+    if (status != LEGO_OK)
+        lg_tree_dispose(out);
     return status;
 }
 

@@ -25,7 +25,7 @@ typedef struct lg_tree {
 } lg_tree;
 
 /* selections: n * n_blocks variant indices, the first one all originals. Progress stage: "profile". Dispose of `out`
- * with lg_tree_dispose(), after a failure too. */
+ * with lg_tree_dispose(); it is empty after a failure. */
 lego_status lg_tree_evaluate(lg_tree *out, lego_context *context, lego_store *store, lego_dataset *dataset,
                              const lego_task *task, int32_t n, const int32_t *selections,
                              const lg_tree_options *options);
