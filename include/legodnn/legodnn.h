@@ -8,6 +8,7 @@
 #include "legodnn/model.h"
 #include "legodnn/prune.h"
 #include "legodnn/profile.h"
+#include "legodnn/retrain.h"
 #include "legodnn/session.h"
 #include "legodnn/status.h"
 #include "legodnn/store.h"
