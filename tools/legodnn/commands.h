@@ -3,7 +3,7 @@
 #ifndef LEGODNN_CLI_COMMANDS_H
 #define LEGODNN_CLI_COMMANDS_H
 
-#define CLI_OFFLINE_COMMANDS(X) X(train)
+#define CLI_OFFLINE_COMMANDS(X) X(zoo_list) X(zoo_new) X(train)
 
 #define CLI_ONLINE_COMMANDS(X) X(help)
 
