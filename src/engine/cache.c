@@ -8,6 +8,7 @@
  * lg_packed_cache_trim(). */
 #include "engine/cache.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,12 +36,21 @@ typedef struct lg_map {
     size_t n_buckets, n_entries;
 } lg_map;
 
+#define MAX_BLOCKS 4
+
+typedef struct free_block {
+    void *memory;
+    size_t bytes;
+} free_block;
+
 struct lg_packed_cache {
     pthread_mutex_t lock;
     size_t references;
     size_t bytes;
     lg_map objects;
     lg_map costs;
+    free_block blocks[MAX_BLOCKS]; /* arenas of freed plans */
+    int n_blocks;
 };
 
 /* --- maps --- */
@@ -117,6 +127,15 @@ static uint64_t hash_key(const char *key)
     return lg_hash(key, strlen(key), 0);
 }
 
+static void free_blocks(lg_packed_cache *cache)
+{
+    while (cache->n_blocks > 0) {
+        cache->n_blocks--;
+        cache->bytes -= cache->blocks[cache->n_blocks].bytes;
+        lg_free_aligned(cache->blocks[cache->n_blocks].memory);
+    }
+}
+
 static lego_status entry_create(lg_cache_entry **out, const char *key)
 {
     lg_cache_entry *entry = NULL;
@@ -185,6 +204,7 @@ void lg_packed_cache_unref(lg_packed_cache *cache)
     pthread_mutex_unlock(&cache->lock);
     if (left > 0)
         return;
+    free_blocks(cache);
     map_dispose(&cache->objects);
     map_dispose(&cache->costs);
     pthread_mutex_destroy(&cache->lock);
@@ -194,6 +214,7 @@ void lg_packed_cache_unref(lg_packed_cache *cache)
 void lg_packed_cache_trim(lg_packed_cache *cache)
 {
     pthread_mutex_lock(&cache->lock);
+    free_blocks(cache);
     for (size_t i = 0; i < cache->objects.n_buckets; i++) {
         lg_cache_entry **link = &cache->objects.buckets[i];
         while (*link) {
@@ -220,6 +241,56 @@ size_t lg_packed_cache_bytes(const lg_packed_cache *cache)
     bytes = cache->bytes;
     pthread_mutex_unlock(&locked->lock);
     return bytes;
+}
+
+/* --- arenas --- */
+
+void *lg_cache_take_block(lg_packed_cache *cache, size_t *bytes)
+{
+    int best = -1;
+    void *memory = NULL;
+
+    pthread_mutex_lock(&cache->lock);
+    for (int i = 0; i < cache->n_blocks; i++)
+        if (cache->blocks[i].bytes >= *bytes && (best < 0 || cache->blocks[i].bytes < cache->blocks[best].bytes))
+            best = i;
+    if (best >= 0) {
+        memory = cache->blocks[best].memory;
+        *bytes = cache->blocks[best].bytes;
+        cache->bytes -= cache->blocks[best].bytes;
+        cache->blocks[best] = cache->blocks[--cache->n_blocks];
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (memory)
+        return memory;
+    memory = lg_alloc_aligned(*bytes);
+    if (memory)
+        memset(memory, 0, *bytes); /* touch every page now, not in the first run */
+    return memory;
+}
+
+void lg_cache_give_block(lg_packed_cache *cache, void *memory, size_t bytes)
+{
+    free_block drop = { memory, bytes };
+
+    if (!memory)
+        return;
+    pthread_mutex_lock(&cache->lock);
+    if (cache->n_blocks < MAX_BLOCKS) {
+        cache->blocks[cache->n_blocks++] = drop;
+        cache->bytes += bytes;
+        drop.memory = NULL;
+    } else {
+        for (int i = 0; i < MAX_BLOCKS; i++) /* the larger ones serve more plans */
+            if (cache->blocks[i].bytes < drop.bytes) {
+                free_block smaller = cache->blocks[i];
+                cache->blocks[i] = drop;
+                cache->bytes += drop.bytes - smaller.bytes;
+                drop = smaller;
+            }
+    }
+    pthread_mutex_unlock(&cache->lock);
+    lg_free_aligned(drop.memory);
 }
 
 /* --- objects --- */
@@ -388,8 +459,9 @@ lego_status lg_packed_cache_tuning_from_json(lg_packed_cache *cache, const lg_js
         if (!lg_json_is_object(work) || strlen(name) >= LG_KEY_MAX)
             LG_FAIL(LEGO_EFORMAT, "tuning: '%.64s' is not an object of costs", name);
         lg_json_each(cost, work) {
-            double us;
-            LG_TRY(lg_json_double(&us, cost, name));
+            double us = INFINITY; /* null: there is no such kernel */
+            if (lg_json_is_number(cost))
+                LG_TRY(lg_json_double(&us, cost, name));
             if (!(us >= 0.0) || strlen(lg_json_key(cost)) >= LG_KEY_MAX)
                 LG_FAIL(LEGO_EFORMAT, "tuning: '%.64s': %g is not a cost in microseconds", name, us);
             LG_TRY(lg_cache_set_cost(cache, name, lg_json_key(cost), us));
@@ -418,7 +490,7 @@ static void sources_of(const lego_tensor *sources[6], const lg_step *step)
     const lg_norm *norm = &step->norm;
 
     memset(sources, 0, 6 * sizeof(*sources));
-    sources[0] = &step->weight;
+    sources[0] = step->kind == LG_STEP_AFFINE ? NULL : &step->weight;
     sources[1] = step->has_bias ? &step->bias : NULL;
     sources[2] = norm->set ? &norm->gamma : NULL;
     sources[3] = norm->set ? &norm->beta : NULL;
@@ -439,14 +511,14 @@ static lego_status identity(char key[LG_KEY_MAX], const lg_step *step, const cha
             snprintf(ids[i], sizeof(ids[i]), "-");
     }
     return lg_key_format(key, "weights %s %lld: %s %s %s %s %s %s %a", layout,
-                         (long long)lg_tensor_count(&step->weight), ids[0], ids[1], ids[2], ids[3], ids[4], ids[5],
+                         (long long)lg_step_weights(step), ids[0], ids[1], ids[2], ids[3], ids[4], ids[5],
                          step->norm.set ? step->norm.eps : 0.0);
 }
 
 static lego_status pack_now(lg_packed **out, const lg_step *step, size_t bytes, lg_pack_fn pack, void *payload)
 {
     const lego_tensor *sources[6];
-    size_t n_rows = (size_t)step->weight.shape.dims[0];
+    size_t n_rows = (size_t)lg_step_channels(step);
     lg_packed *packed = NULL;
     float *folded = NULL;
     lego_status status = LEGO_OK;
@@ -454,7 +526,7 @@ static lego_status pack_now(lg_packed **out, const lg_step *step, size_t bytes, 
     LG_TRY(LG_CALLOC(&packed, 1));
     packed->weight = lg_alloc_aligned(bytes);
     packed->bias = lg_alloc_aligned(n_rows * sizeof(float));
-    folded = lg_alloc_aligned(lg_tensor_bytes(&step->weight));
+    folded = lg_alloc_aligned((size_t)lg_step_weights(step) * sizeof(float));
     if (!packed->weight || !packed->bias || !folded)
         LG_FAIL(LEGO_ENOMEM, "out of memory: %zu bytes of packed weights of node '%s'", bytes, step->name);
     memset(packed->weight, 0, bytes);
@@ -486,7 +558,7 @@ lego_status lg_packed_get(lg_cache_entry **out, lg_packed_cache *cache, const lg
     if (*out)
         return LEGO_OK;
     LG_TRY(pack_now(&packed, step, bytes, pack, payload));
-    LG_TRY(lg_cache_add(out, cache, key, packed, bytes + (size_t)step->weight.shape.dims[0] * sizeof(float),
+    LG_TRY(lg_cache_add(out, cache, key, packed, bytes + (size_t)lg_step_channels(step) * sizeof(float),
                         packed_free));
 done:
     return status;

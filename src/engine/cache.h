@@ -38,7 +38,12 @@ typedef lego_status (*lg_pack_fn)(float *to, const float *from, const lg_step *s
 lego_status lg_packed_get(lg_cache_entry **out, lg_packed_cache *cache, const lg_step *step, const char *layout,
                           size_t bytes, lg_pack_fn pack, void *payload);
 
-/* --- costs: microseconds of a candidate for a piece of work --- */
+/* --- arenas: memory of freed plans serves the next ones, so that a switch faults no pages in --- */
+/* 64-byte aligned, at least *bytes, which becomes the size given; contents undefined. NULL: out of memory. */
+void *lg_cache_take_block(lg_packed_cache *cache, size_t *bytes);
+void lg_cache_give_block(lg_packed_cache *cache, void *memory, size_t bytes); /* NULL is a no-op */
+
+/* --- costs: microseconds of a candidate for a piece of work; INFINITY: there is no such kernel --- */
 /* Whether it is known. */
 int lg_cache_cost(double *us, lg_packed_cache *cache, const char *work, const char *candidate);
 lego_status lg_cache_set_cost(lg_packed_cache *cache, const char *work, const char *candidate, double us);

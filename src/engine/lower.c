@@ -390,17 +390,24 @@ void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n
     }
 }
 
-int lg_step_has_bias(const lg_step *step)
+int64_t lg_step_channels(const lg_step *step)
 {
-    return step->has_bias || step->norm.set;
+    if (step->kind == LG_STEP_AFFINE)
+        return lg_tensor_count(&step->norm.gamma);
+    return step->weight.shape.dims[0];
+}
+
+int64_t lg_step_weights(const lg_step *step)
+{
+    return step->kind == LG_STEP_AFFINE ? lg_tensor_count(&step->norm.gamma) : lg_tensor_count(&step->weight);
 }
 
 lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)
 {
-    const float *w = lg_tensor_data(&step->weight);
+    const float *w = step->kind == LG_STEP_AFFINE ? NULL : lg_tensor_data(&step->weight); /* NULL: all ones */
     const float *b = step->has_bias ? lg_tensor_data(&step->bias) : NULL;
-    int64_t n_rows = step->weight.shape.dims[0];
-    int64_t row = lg_tensor_count(&step->weight) / (n_rows > 0 ? n_rows : 1);
+    int64_t n_rows = lg_step_channels(step);
+    int64_t row = n_rows > 0 ? lg_step_weights(step) / n_rows : 0;
     double *scale = NULL;
     lego_status status = LEGO_OK;
 
@@ -410,7 +417,7 @@ lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)
     for (int64_t k = 0; k < n_rows; k++) {
         double factor = step->norm.set ? scale[k] : 1.0;
         for (int64_t i = 0; i < row; i++)
-            weight[k * row + i] = (float)(w[k * row + i] * factor);
+            weight[k * row + i] = (float)((w ? w[k * row + i] : 1.0) * factor);
         bias[k] = (float)((b ? b[k] * factor : 0.0) + scale[n_rows + k]);
     }
 done:

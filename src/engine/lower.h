@@ -72,10 +72,11 @@ void lg_program_free(lg_program *program);
 
 /* Per channel scale and shift of a batch norm: y = x * scale + shift; n = its channels. */
 void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n);
-/* Folded weights of CONV or LINEAR, in the layout of the original ones. `bias` has K entries (zero without any). */
+/* Output channels K and weights of a step that has any: CONV, LINEAR, or AFFINE (one weight a channel). */
+int64_t lg_step_channels(const lg_step *step);
+int64_t lg_step_weights(const lg_step *step);
+/* Weights with the batch norm folded in, in the layout of the original ones, and the bias (K), zero without any. */
 lego_status lg_step_fold(float *weight, float *bias, const lg_step *step);
-/* Whether anything is added after the products: a bias or a batch norm's shift. */
-int lg_step_has_bias(const lg_step *step);
 
 /* "conv", for messages. */
 const char *lg_step_kind_name(lg_step_kind kind);

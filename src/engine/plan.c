@@ -11,14 +11,22 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "engine/cache.h"
+
+static const lg_backend *choose_backend(lego_engine engine, int exact)
+{
+    if (engine == LEGO_ENGINE_AUTO)
+        return exact ? &lg_backend_ref : &lg_backend_onednn;
+    return engine == LEGO_ENGINE_REF ? &lg_backend_ref : &lg_backend_onednn;
+}
 
 static lego_status check_options(const lg_plan_options *options)
 {
     if (options->engine != LEGO_ENGINE_AUTO && options->engine != LEGO_ENGINE_REF &&
         options->engine != LEGO_ENGINE_ONEDNN)
         return lg_error(LEGO_EINVAL, "engine %d is not one of auto, ref, onednn", (int)options->engine);
-    if (options->engine == LEGO_ENGINE_ONEDNN)
-        return lg_error(LEGO_EUNSUPPORTED, "this build has no oneDNN engine");
+    if (options->exact && options->engine == LEGO_ENGINE_ONEDNN)
+        return lg_error(LEGO_EINVAL, "exact runs are the reference engine's, not oneDNN's");
     if (options->batch < 1)
         return lg_error(LEGO_EINVAL, "batch %d is not positive", options->batch);
     if (options->n_threads < 0)
@@ -47,7 +55,7 @@ lego_status lg_plan_create(lg_plan **out, lego_context *context, const lg_graph 
         options = &defaults;
     LG_TRY(check_options(options));
     LG_TRY(LG_CALLOC(&plan, 1));
-    plan->backend = &lg_backend_ref;
+    plan->backend = choose_backend(options->engine, options->exact);
     plan->context = context;
     plan->n_threads = resolve_threads(context, options->n_threads);
     plan->autotune = options->autotune;
@@ -72,7 +80,7 @@ void lg_plan_free(lg_plan *plan)
         return;
     plan->backend->dispose(plan);
     lg_program_free(plan->program);
-    lg_free_aligned(plan->arena);
+    lg_cache_give_block(plan->cache, plan->arena, plan->block_bytes);
     lg_free(plan->op_blocks);
     lg_packed_cache_unref(plan->cache);
     lg_free(plan);
@@ -83,11 +91,11 @@ lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_arena_plan(&plan->arena_bytes, requests, n));
-    plan->arena = lg_alloc_aligned(plan->arena_bytes > 0 ? plan->arena_bytes : LG_ARENA_ALIGN);
+    plan->block_bytes = plan->arena_bytes > 0 ? plan->arena_bytes : LG_ARENA_ALIGN;
+    plan->arena = lg_cache_take_block(plan->cache, &plan->block_bytes);
     if (!plan->arena)
         LG_FAIL(LEGO_ENOMEM, "out of memory: an arena of %zu bytes for a batch of %lld", plan->arena_bytes,
                 (long long)plan->program->batch);
-    memset(plan->arena, 0, plan->arena_bytes);
 done:
     return status;
 }

@@ -1,4 +1,4 @@
-/* Inside of a plan, shared by plan.c and the backends (exec_ref.c, exec_onednn.c). */
+/* Inside of a plan, shared by plan.c and the backends (exec_ref.c, assemble.c). */
 #ifndef LG_ENGINE_PLAN_H
 #define LG_ENGINE_PLAN_H
 
@@ -19,7 +19,8 @@ struct lg_plan {
     int32_t n_ops;         /* what run() executes; set by prepare() with their blocks */
     int32_t *op_blocks;
     uint8_t *arena;        /* made by lg_plan_allocate() */
-    size_t arena_bytes;
+    size_t arena_bytes;    /* what it needs */
+    size_t block_bytes;    /* what it has: arenas are reused */
     size_t weight_bytes;
     void *state;           /* the backend's */
 };
@@ -38,9 +39,10 @@ struct lg_backend {
     void (*describe)(lg_str *out, const lg_plan *plan);
 };
 
-extern const lg_backend lg_backend_ref;
+extern const lg_backend lg_backend_ref;    /* exec_ref.c */
+extern const lg_backend lg_backend_onednn; /* assemble.c over exec_onednn.c */
 
-/* Place the requests and allocate the arena, zero-filled. */
+/* Place the requests and take memory for the arena; its contents are undefined. */
 lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n);
 
 #endif

@@ -1,0 +1,281 @@
+/* What differs between oneDNN 2.x and 3.x, as static functions of one form. Included by exec_onednn.c only.
+ *
+ * 2.x describes an operation by a struct and walks its implementations with an iterator; 3.x creates the primitive
+ * descriptor at once and steps it forward. Memory descriptors are structs in 2.x and handles in 3.x. */
+#ifndef LG_ENGINE_ONEDNN_VERSIONS_H
+#define LG_ENGINE_ONEDNN_VERSIONS_H
+
+#include <dnnl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+typedef dnnl_memory_desc_t desc; /* 2.x: a struct, 3.x: a handle; zeroed = none */
+
+typedef struct conv_shape {
+    dnnl_dims_t strides, dilates, pads_begin, pads_end, kernel;
+} conv_shape;
+
+/* Whether an implementation is one of the slow reference ones. */
+static int is_reference(dnnl_primitive_desc_t pd)
+{
+    const char *info = NULL;
+
+    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&info) != dnnl_success || !info ||
+           strstr(info, "ref") != NULL;
+}
+
+#if DNNL_VERSION_MAJOR < 3
+
+static const desc *arg(const desc *d)
+{
+    return d;
+}
+
+static dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_init_by_tag(out, n_dims, dims, dnnl_f32, tag);
+}
+
+static void desc_free(desc *d)
+{
+    memset(d, 0, sizeof(*d));
+}
+
+static size_t desc_bytes(const desc *d)
+{
+    return d->ndims > 0 ? dnnl_memory_desc_get_size(d) : 0;
+}
+
+static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    const desc *found = dnnl_primitive_desc_query_md(pd, what, 0);
+
+    if (found)
+        *out = *found;
+    return dnnl_success;
+}
+
+/* Names a layout: equal texts, equal bytes. `key` names the kernel. */
+static void desc_format(char *text, size_t size, const desc *d, const char *key)
+{
+    size_t n = (size_t)snprintf(text, size, "f%d", (int)d->format_kind);
+
+    (void)key;
+    for (int i = 0; i < d->ndims && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, ",%lld", (long long)d->padded_dims[i]);
+    if (d->format_kind == dnnl_format_kind_wino) {
+        const dnnl_wino_desc_t *w = &d->format_desc.wino_desc;
+        if (n < size)
+            snprintf(text + n, size - n, " wino%d,%d,%d,%d,%d,%d,%d,%d,%d", (int)w->wino_format, w->r, w->alpha, w->ic,
+                     w->oc, w->ic_block, w->oc_block, w->ic2_block, w->oc2_block);
+        return;
+    }
+    for (int i = 0; i < d->ndims && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "/%lld", (long long)d->format_desc.blocking.strides[i]);
+    for (int i = 0; i < d->format_desc.blocking.inner_nblks && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, ":%lld@%lld", (long long)d->format_desc.blocking.inner_blks[i],
+                              (long long)d->format_desc.blocking.inner_idxs[i]);
+}
+
+/* The index-th implementation that is no reference; *out NULL: there is none. */
+static dnnl_status_t find(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
+                          dnnl_engine_t engine, int index)
+{
+    dnnl_primitive_desc_iterator_t iterator = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&iterator, op, attr, engine, NULL);
+
+    *out = NULL;
+    while (status == dnnl_success) {
+        dnnl_primitive_desc_t pd = dnnl_primitive_desc_iterator_fetch(iterator);
+        if (pd && !is_reference(pd) && index-- == 0) {
+            *out = pd;
+            break;
+        }
+        dnnl_primitive_desc_destroy(pd);
+        status = dnnl_primitive_desc_iterator_next(iterator);
+    }
+    dnnl_primitive_desc_iterator_destroy(iterator);
+    return status == dnnl_unimplemented || status == dnnl_iterator_ends ? dnnl_success : status;
+}
+
+static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                               dnnl_alg_kind_t alg, const desc *in, const desc *weight, const desc *bias,
+                               const desc *to, const conv_shape *shape, int index)
+{
+    dnnl_convolution_desc_t op;
+    dnnl_status_t status =
+        dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_inference, alg, in, weight, bias, to,
+                                                   shape->strides, shape->dilates, shape->pads_begin, shape->pads_end);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, index) : status;
+}
+
+static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *in, const desc *weight, const desc *bias, const desc *to)
+{
+    dnnl_inner_product_desc_t op;
+    dnnl_status_t status = dnnl_inner_product_forward_desc_init(&op, dnnl_forward_inference, in, weight, bias, to);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                               dnnl_alg_kind_t alg, const desc *in, const desc *to, const conv_shape *shape)
+{
+    dnnl_pooling_desc_t op;
+    dnnl_status_t status = dnnl_pooling_forward_desc_init(&op, dnnl_forward_inference, alg, in, to, shape->strides,
+                                                          shape->kernel, shape->pads_begin, shape->pads_end);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                  dnnl_alg_kind_t alg, const desc *d, float alpha, float beta)
+{
+    dnnl_eltwise_desc_t op;
+    dnnl_status_t status = dnnl_eltwise_forward_desc_init(&op, dnnl_forward_inference, alg, d, alpha, beta);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t find_add(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                              const desc *d)
+{
+    dnnl_binary_desc_t op;
+    dnnl_status_t status = dnnl_binary_desc_init(&op, dnnl_binary_add, d, d, d);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, alg, alpha, beta);
+}
+
+#else /* oneDNN 3.x */
+
+static const_dnnl_memory_desc_t arg(const desc *d)
+{
+    return *d;
+}
+
+static dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    return dnnl_memory_desc_create_with_tag(out, n_dims, dims, dnnl_f32, tag);
+}
+
+static void desc_free(desc *d)
+{
+    if (*d)
+        dnnl_memory_desc_destroy(*d);
+    *d = NULL;
+}
+
+static size_t desc_bytes(const desc *d)
+{
+    return *d ? dnnl_memory_desc_get_size(*d) : 0;
+}
+
+static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    const_dnnl_memory_desc_t found = dnnl_primitive_desc_query_md(pd, what, 0);
+
+    return found ? dnnl_memory_desc_clone(out, found) : dnnl_success;
+}
+
+/* Descriptors are opaque here: weights are shared by steps of equal work only. */
+static void desc_format(char *text, size_t size, const desc *d, const char *key)
+{
+    (void)d;
+    snprintf(text, size, "%016llx", (unsigned long long)lg_hash(key, strlen(key), 0));
+}
+
+/* Step `pd` (owned) to the index-th implementation that is no reference. */
+static dnnl_status_t find(dnnl_primitive_desc_t *out, dnnl_primitive_desc_t pd, dnnl_status_t status, int index)
+{
+    *out = NULL;
+    while (status == dnnl_success) {
+        if (!is_reference(pd) && index-- == 0) {
+            *out = pd;
+            return dnnl_success;
+        }
+        status = dnnl_primitive_desc_next_impl(pd);
+    }
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return status == dnnl_unimplemented || status == dnnl_last_impl_reached ? dnnl_success : status;
+}
+
+static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                               dnnl_alg_kind_t alg, const desc *in, const desc *weight, const desc *bias,
+                               const desc *to, const conv_shape *shape, int index)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
+        &pd, engine, dnnl_forward_inference, alg, *in, *weight, *bias, *to, shape->strides, shape->dilates,
+        shape->pads_begin, shape->pads_end, attr);
+
+    return find(out, pd, status, index);
+}
+
+static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *in, const desc *weight, const desc *bias, const desc *to)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_inner_product_forward_primitive_desc_create(
+        &pd, engine, dnnl_forward_inference, *in, *weight, *bias, *to, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                               dnnl_alg_kind_t alg, const desc *in, const desc *to, const conv_shape *shape)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_dims_t dense = { 0, 0 };
+    dnnl_status_t status = dnnl_pooling_forward_primitive_desc_create(
+        &pd, engine, dnnl_forward_inference, alg, *in, *to, shape->strides, shape->kernel, dense, shape->pads_begin,
+        shape->pads_end, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                  dnnl_alg_kind_t alg, const desc *d, float alpha, float beta)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_eltwise_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference, alg, *d, *d,
+                                                                      alpha, beta, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_add(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                              const desc *d)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_binary_primitive_desc_create(&pd, engine, dnnl_binary_add, *d, *d, *d, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_f32);
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
+{
+    return dnnl_post_ops_append_eltwise(ops, alg, alpha, beta);
+}
+
+#endif
+
+#endif

@@ -1,0 +1,22 @@
+/* Costs of kernels and reorders: remembered, measured or guessed. */
+#ifndef LG_ENGINE_TUNE_H
+#define LG_ENGINE_TUNE_H
+
+#include "engine/kernels.h"
+#include "engine/layout.h"
+
+typedef struct lg_tuner {
+    lg_packed_cache *cache;
+    int n_threads; /* the calling thread has entered them */
+    int measure;   /* time what is not known yet, instead of guessing */
+    int block;
+} lg_tuner;
+
+/* Fill options->candidates and us for options->work. */
+lego_status lg_tune_step(lg_step_options *options, const lg_tuner *tuner);
+/* Of one cell, between the layouts that an image can have. */
+lego_status lg_tune_reorders(lg_reorder_costs *costs, const lg_tuner *tuner, const lg_cell *cell);
+/* Note that a candidate turned out not to exist. */
+lego_status lg_tune_forbid(const lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate);
+
+#endif

@@ -1,0 +1,318 @@
+/* work.c: what a step is to compute, apart from which step it is, and the ways to compute it.
+ *
+ * Sits between lower.c (steps) and the kernel library: layout.c picks one candidate a step, tune.c measures them,
+ * exec_onednn.c makes them.
+ *
+ * What newcomers get wrong: NHWC and PLAIN of a 1x1 image are the same bytes, so no reorder stands between a global
+ * pool and the classifier; see lg_layouts_coincide(). */
+#include "engine/work.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *lg_layout_name(lg_layout layout)
+{
+    static const char *const names[LG_N_LAYOUTS] = { "plain", "nhwc", "blocked" };
+
+    return names[layout];
+}
+
+void lg_work_dims(int64_t dims[4], const lg_cell *cell)
+{
+    int64_t n = cell->shape.dims[0];
+
+    if (cell->shape.n_dims == 4) {
+        memcpy(dims, cell->shape.dims, 4 * sizeof(*dims));
+        return;
+    }
+    dims[0] = n;
+    dims[1] = n > 0 ? cell->elements / n : 0;
+    dims[2] = dims[3] = 1;
+}
+
+int32_t lg_work_input(const lg_program *program, const lg_step *step, int index)
+{
+    const lg_cell *cell = &program->cells[step->inputs[index]];
+
+    /* (N,C,H,W) flattened whole: the layer multiplies the image itself, in whatever layout. */
+    if (step->kind == LG_STEP_LINEAR && cell->shape.n_dims == 2)
+        return cell->base;
+    return step->inputs[index];
+}
+
+int lg_layouts_coincide(const int64_t dims[4], lg_layout a, lg_layout b, int block)
+{
+    if (a == b)
+        return 1;
+    if (a == LG_LAYOUT_BLOCKED || b == LG_LAYOUT_BLOCKED)
+        return dims[2] * dims[3] == 1 && dims[1] % block == 0;
+    return dims[2] * dims[3] == 1 || dims[1] == 1;
+}
+
+/* --- geometry of steps --- */
+
+static void set_conv(lg_work *work, const lg_step *step)
+{
+    const lg_conv_attrs *conv = &step->attrs.conv;
+
+    work->kind = LG_WORK_CONV;
+    work->groups = conv->groups;
+    for (int i = 0; i < 2; i++) {
+        work->kernel[i] = step->weight.shape.dims[2 + i];
+        work->stride[i] = conv->stride[i];
+        work->dilation[i] = conv->dilation[i];
+    }
+    memcpy(work->pads, conv->pads, sizeof(work->pads));
+}
+
+/* ceil_mode makes windows hang over: the padding that the output extent asks for, which may exceed the attribute. */
+static void set_pool(lg_work *work, const lg_step *step)
+{
+    const lg_pool_attrs *pool = &step->attrs.pool;
+    int overhang = 0, dilated = 0;
+
+    work->kind = step->kind == LG_STEP_MAX_POOL ? LG_WORK_MAX_POOL : LG_WORK_AVG_POOL;
+    work->exclude_pad = !pool->count_include_pad;
+    for (int i = 0; i < 2; i++) {
+        int64_t needed = (work->out[2 + i] - 1) * pool->stride[i] + pool->kernel[i] - work->in[2 + i] - pool->pads[i];
+        work->kernel[i] = pool->kernel[i];
+        work->stride[i] = pool->stride[i];
+        work->pads[i] = pool->pads[i];
+        work->pads[2 + i] = needed > 0 ? needed : 0;
+        overhang |= needed > pool->pads[2 + i];
+        dilated |= pool->dilation[i] != 1;
+    }
+    if (dilated || (work->kind == LG_WORK_AVG_POOL && overhang && !work->exclude_pad))
+        work->kind = LG_WORK_HOST; /* such windows are counted differently by kernel libraries */
+}
+
+static void set_adaptive(lg_work *work)
+{
+    work->kind = LG_WORK_AVG_POOL;
+    for (int i = 0; i < 2; i++) {
+        if (work->out[2 + i] < 1 || work->in[2 + i] % work->out[2 + i] != 0) {
+            work->kind = LG_WORK_HOST; /* windows of unequal size */
+            return;
+        }
+        work->kernel[i] = work->stride[i] = work->in[2 + i] / work->out[2 + i];
+    }
+}
+
+/* Rows of a linear layer that is no whole flatten: every extent but the last. */
+static void set_linear(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    const lg_cell *input = &program->cells[step->inputs[0]];
+
+    work->kind = LG_WORK_LINEAR;
+    work->out[1] = step->weight.shape.dims[0];
+    work->out[0] = work->out[1] > 0 ? program->cells[step->output].elements / work->out[1] : 0;
+    work->out[2] = work->out[3] = 1;
+    if (input->shape.n_dims != 2) {
+        work->in[0] = work->out[0];
+        work->in[1] = step->weight.shape.dims[1];
+        work->in[2] = work->in[3] = 1;
+    }
+    work->kernel[0] = work->in[2];
+    work->kernel[1] = work->in[3];
+}
+
+lg_work lg_work_of(const lg_program *program, const lg_step *step)
+{
+    lg_work work;
+
+    memset(&work, 0, sizeof(work));
+    lg_work_dims(work.in, &program->cells[lg_work_input(program, step, 0)]);
+    lg_work_dims(work.out, &program->cells[step->output]);
+    work.residual = step->residual != LG_NONE;
+    work.act = step->act;
+    work.groups = 1;
+    for (int i = 0; i < 2; i++)
+        work.kernel[i] = work.stride[i] = work.dilation[i] = 1;
+    switch (step->kind) {
+    case LG_STEP_CONV:
+        set_conv(&work, step);
+        break;
+    case LG_STEP_AFFINE:
+        if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2) {
+            work.kind = LG_WORK_HOST;
+            break;
+        }
+        work.kind = LG_WORK_CONV;
+        work.groups = work.in[1];
+        break;
+    case LG_STEP_LINEAR:
+        set_linear(&work, program, step);
+        break;
+    case LG_STEP_ADD:
+        work.kind = LG_WORK_ADD;
+        break;
+    case LG_STEP_ACT:
+        work.kind = LG_WORK_ACT;
+        break;
+    case LG_STEP_MAX_POOL:
+    case LG_STEP_AVG_POOL:
+        set_pool(&work, step);
+        break;
+    case LG_STEP_ADAPTIVE_POOL:
+        set_adaptive(&work);
+        break;
+    }
+    return work;
+}
+
+lg_work lg_work_reorder(const int64_t dims[4])
+{
+    lg_work work;
+
+    memset(&work, 0, sizeof(work));
+    work.kind = LG_WORK_REORDER;
+    memcpy(work.in, dims, sizeof(work.in));
+    memcpy(work.out, dims, sizeof(work.out));
+    work.groups = 1;
+    return work;
+}
+
+/* --- candidates --- */
+
+static int image(const lg_work *work)
+{
+    return work->in[2] * work->in[3] > 1 || work->out[2] * work->out[3] > 1;
+}
+
+static int conv_candidates(lg_candidate *c, const lg_work *work, int block)
+{
+    int64_t per_group = work->in[1] / work->groups;
+    int winograd = work->groups == 1 && work->kernel[0] == 3 && work->kernel[1] == 3 && work->stride[0] == 1 &&
+                   work->stride[1] == 1 && work->dilation[0] == 1 && work->dilation[1] == 1;
+    int n = 0;
+
+    c[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
+    c[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_BLOCKED, LG_LAYOUT_BLOCKED };
+    if (work->in[1] <= 4 && work->groups == 1) /* the first layer of image models */
+        c[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_BLOCKED };
+    if (winograd)
+        for (int32_t i = 0; i < 2; i++)
+            c[n++] = (lg_candidate){ LG_METHOD_WINOGRAD, i, LG_LAYOUT_BLOCKED, LG_LAYOUT_BLOCKED };
+    if (work->groups == 1 && work->kernel[0] * work->kernel[1] > 1 && work->out[0] * work->out[2] * work->out[3] <= 64)
+        c[n++] = (lg_candidate){ LG_METHOD_GEMM, 0, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
+    /* Narrow groups waste vector lanes: join as many as fill a block, if they divide. */
+    if (work->groups > 1 && per_group > 1 && per_group < block)
+        for (int32_t m = (int32_t)((block + per_group - 1) / per_group); m <= work->groups && n < LG_MAX_CANDIDATES - 3;
+             m++)
+            if (work->groups % m == 0) {
+                c[n++] = (lg_candidate){ LG_METHOD_MERGED, m, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
+                if (m * per_group % block == 0)
+                    c[n++] = (lg_candidate){ LG_METHOD_MERGED, m, LG_LAYOUT_BLOCKED, LG_LAYOUT_BLOCKED };
+                break;
+            }
+    c[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
+    return n;
+}
+
+int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work *work, int block)
+{
+    int n = 0;
+
+    switch (work->kind) {
+    case LG_WORK_CONV:
+        return conv_candidates(candidates, work, block);
+    case LG_WORK_LINEAR:
+        for (int layout = 0; layout < (image(work) ? LG_N_LAYOUTS : 1); layout++)
+            candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, LG_LAYOUT_PLAIN };
+        return n;
+    case LG_WORK_HOST:
+        candidates[n++] = (lg_candidate){ LG_METHOD_HOST, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
+        return n;
+    default:
+        for (int layout = 0; layout < (image(work) ? LG_N_LAYOUTS : 1); layout++)
+            candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, (lg_layout)layout };
+        candidates[n++] = (lg_candidate){ LG_METHOD_HOST, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
+        return n;
+    }
+}
+
+/* --- keys --- */
+
+lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
+{
+    static const char *const kinds[] = { "conv",     "linear",   "add",  "act",
+                                         "max_pool", "avg_pool", "host", "reorder" };
+    char act[64] = "";
+
+    if (work->act.kind == LG_ACT_RELU)
+        snprintf(act, sizeof(act), " relu");
+    else if (work->act.kind == LG_ACT_CLIP)
+        snprintf(act, sizeof(act), " clip %g,%g", work->act.lo, work->act.hi);
+    return lg_key_format(key, "%s %lldx%lldx%lldx%lld>%lldx%lldx%lldx%lld %lldx%lld s%lldx%lld d%lldx%lld "
+                              "p%lld,%lld,%lld,%lld g%lld%s%s%s",
+                         kinds[work->kind], (long long)work->in[0], (long long)work->in[1], (long long)work->in[2],
+                         (long long)work->in[3], (long long)work->out[0], (long long)work->out[1],
+                         (long long)work->out[2], (long long)work->out[3], (long long)work->kernel[0],
+                         (long long)work->kernel[1], (long long)work->stride[0], (long long)work->stride[1],
+                         (long long)work->dilation[0], (long long)work->dilation[1], (long long)work->pads[0],
+                         (long long)work->pads[1], (long long)work->pads[2], (long long)work->pads[3],
+                         (long long)work->groups, work->exclude_pad ? " inside" : "", work->residual ? " sum" : "",
+                         act);
+}
+
+lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate)
+{
+    static const char *const methods[] = { "direct", "winograd", "gemm", "merged", "host" };
+
+    return lg_key_format(key, "%s%d %s>%s", methods[candidate->method], (int)candidate->param,
+                         lg_layout_name(candidate->in), lg_layout_name(candidate->out));
+}
+
+/* --- estimates --- */
+
+#define GFLOPS_PER_THREAD 100.0 /* a fast direct convolution */
+#define GBYTES_PER_S 10.0
+#define CALL_US 1.0
+
+static double padded_channels(int64_t n_channels, lg_layout layout, int block)
+{
+    return (double)(layout == LG_LAYOUT_BLOCKED ? (n_channels + block - 1) / block * block : n_channels);
+}
+
+/* Speed relative to a fast direct convolution, as measured on AVX-512 machines. */
+static double conv_rate(const lg_work *work, const lg_candidate *candidate, int block)
+{
+    int64_t narrow = work->in[1] / work->groups < work->out[1] / work->groups ? work->in[1] / work->groups
+                                                                              : work->out[1] / work->groups;
+
+    switch (candidate->method) {
+    case LG_METHOD_WINOGRAD:
+        if (work->in[1] < 2 * block || work->out[1] < 2 * block)
+            return 0.9;
+        /* The larger tile pays where the image has room for it. */
+        return (candidate->param == 1) == (work->out[2] * work->out[3] > 16) ? 2.0 : 1.5;
+    case LG_METHOD_GEMM:
+        return 0.9;
+    case LG_METHOD_MERGED:
+        return 1.0 / candidate->param;
+    default:
+        break;
+    }
+    if (candidate->in == LG_LAYOUT_PLAIN && candidate->out == LG_LAYOUT_PLAIN)
+        return work->groups > 1 ? 0.1 : 0.5;
+    if (work->groups == work->in[1])
+        return 0.4;
+    return work->groups > 1 && narrow < block ? (double)narrow / block : 0.95;
+}
+
+double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads)
+{
+    double in = padded_channels(work->in[1], candidate->in, block);
+    double out = padded_channels(work->out[1], candidate->out, block);
+    double in_bytes = (double)(work->in[0] * work->in[2] * work->in[3]) * in * sizeof(float);
+    double out_pixels = (double)(work->out[0] * work->out[2] * work->out[3]);
+    double bytes = in_bytes + out_pixels * out * sizeof(float) * (work->residual ? 2.0 : 1.0);
+    double us = CALL_US + bytes / (GBYTES_PER_S * 1e3);
+
+    if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_LINEAR) {
+        double flops = 2.0 * out_pixels * out * in / (double)work->groups *
+                       (double)(work->kernel[0] * work->kernel[1]);
+        us += flops / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
+    }
+    return candidate->method == LG_METHOD_HOST ? us * 8.0 : us;
+}

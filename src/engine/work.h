@@ -1,0 +1,78 @@
+/* Work: the geometry of one step, free of pointers and names, with the ways (candidates) in which it can be computed.
+ * Two steps of equal work share kernels and measured costs, in whatever model they stand. */
+#ifndef LG_ENGINE_WORK_H
+#define LG_ENGINE_WORK_H
+
+#include "engine/cache.h"
+#include "engine/lower.h"
+
+/* How an activation (N,C,H,W) lies in memory. */
+typedef enum lg_layout {
+    LG_LAYOUT_PLAIN,   /* row-major N C H W */
+    LG_LAYOUT_NHWC,    /* channels innermost */
+    LG_LAYOUT_BLOCKED, /* N C/b H W b, channels padded with zeros to whole blocks: b = 16 (AVX-512) or 8 */
+    LG_N_LAYOUTS
+} lg_layout;
+const char *lg_layout_name(lg_layout layout); /* "nhwc" */
+
+typedef enum lg_work_kind {
+    LG_WORK_CONV,    /* also a per-channel affine: a depthwise 1x1 convolution */
+    LG_WORK_LINEAR,
+    LG_WORK_ADD,
+    LG_WORK_ACT,
+    LG_WORK_MAX_POOL,
+    LG_WORK_AVG_POOL,
+    LG_WORK_HOST,    /* a step that only plain C computes */
+    LG_WORK_REORDER  /* in.layout -> out.layout; equal layouts: a copy */
+} lg_work_kind;
+
+typedef struct lg_work {
+    lg_work_kind kind;
+    int64_t in[4];     /* N C H W */
+    int64_t out[4];
+    int64_t kernel[2], stride[2], dilation[2]; /* dilation 1 = dense */
+    int64_t pads[4];   /* top, left, bottom, right; of pooling: as the output extent needs them */
+    int64_t groups;
+    int exclude_pad;   /* AVG_POOL: padding does not count */
+    int residual;      /* out += what lies there */
+    lg_act act;
+} lg_work;
+
+typedef enum lg_method {
+    LG_METHOD_DIRECT,   /* the library's kernel for these layouts */
+    LG_METHOD_WINOGRAD, /* param: the param-th Winograd kernel of the library (tile sizes) */
+    LG_METHOD_GEMM,     /* im2col, then one matrix product */
+    LG_METHOD_MERGED,   /* grouped convolution with `param` groups joined into one, zeros between them */
+    LG_METHOD_HOST      /* plain C */
+} lg_method;
+
+typedef struct lg_candidate {
+    lg_method method;
+    int32_t param;
+    lg_layout in, out;
+} lg_candidate;
+
+#define LG_MAX_CANDIDATES 12
+
+/* The work of a step. A flattened input of a linear layer is seen through: `in` is the image it was. */
+lg_work lg_work_of(const lg_program *program, const lg_step *step);
+/* All candidates worth a try on a machine whose blocks have `block` channels; returns how many. */
+int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work *work, int block);
+lg_work lg_work_reorder(const int64_t dims[4]);
+
+/* The activation a step's input stands for: its base where a linear layer sees through a flatten. */
+int32_t lg_work_input(const lg_program *program, const lg_step *step, int index);
+/* A cell as (N,C,H,W): images as they are, everything else (N,rest,1,1). */
+void lg_work_dims(int64_t dims[4], const lg_cell *cell);
+/* Both layouts are the same bytes: nothing to reorder. */
+int lg_layouts_coincide(const int64_t dims[4], lg_layout a, lg_layout b, int block);
+
+/* "conv 1x64x32x32 k64 3x3 s1x1 ..." and "winograd1 blocked>blocked". */
+lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work);
+lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate);
+
+/* Guess of the time in microseconds, for planning without measuring: arithmetic at a rate typical of the method,
+ * memory at a typical bandwidth. Only the order matters. */
+double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads);
+
+#endif
