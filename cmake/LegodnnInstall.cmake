@@ -26,7 +26,7 @@ install(FILES ${PROJECT_BINARY_DIR}/legodnn-config.cmake ${PROJECT_BINARY_DIR}/l
 
 # legodnn.pc: the prefix is found from where the file lies.
 file(RELATIVE_PATH LEGODNN_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
-set(LEGODNN_PC_PRIVATE "-lcjson -lxxhash -ldnnl -lm -lpthread -ldl")
+set(LEGODNN_PC_PRIVATE "-lcjson -lxxhash -ldnnl -lgomp -lm -lpthread -ldl")
 if(LEGODNN_WITH_GLPK)
   string(APPEND LEGODNN_PC_PRIVATE " -lglpk")
 endif()

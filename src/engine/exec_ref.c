@@ -218,9 +218,9 @@ size_t lg_ref_scratch_bytes(const lg_step *step)
     switch (step->kind) {
     case LG_STEP_CONV:
     case LG_STEP_LINEAR:
-        return (size_t)step->weight.shape.dims[0] * sizeof(double);
+        return (size_t)lg_step_channels(step) * sizeof(double);
     case LG_STEP_AFFINE:
-        return (size_t)lg_tensor_count(&step->norm.gamma) * 2 * sizeof(double);
+        return (size_t)lg_step_channels(step) * 2 * sizeof(double);
     default:
         return 0;
     }

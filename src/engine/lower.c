@@ -159,8 +159,12 @@ static lego_status take_norm(lg_norm *norm, const lg_graph *graph, const lg_node
     lego_status status = LEGO_OK;
 
     norm->eps = node->attrs->batch_norm.eps;
-    LG_TRY(take_weight(&norm->gamma, graph, node, "weight"));
-    LG_TRY(take_weight(&norm->beta, graph, node, "bias"));
+    norm->has_gamma = slot(graph, node, "weight") != NULL;
+    norm->has_beta = slot(graph, node, "bias") != NULL;
+    if (norm->has_gamma)
+        LG_TRY(take_weight(&norm->gamma, graph, node, "weight"));
+    if (norm->has_beta)
+        LG_TRY(take_weight(&norm->beta, graph, node, "bias"));
     LG_TRY(take_weight(&norm->mean, graph, node, "running_mean"));
     LG_TRY(take_weight(&norm->variance, graph, node, "running_var"));
     norm->set = 1;
@@ -184,14 +188,22 @@ done:
     return status;
 }
 
+/* Rows of a weight are channels only if axis 1 is what the layer makes: not of a linear layer on (N,L,C). */
+static int takes_norm(const lowering *low, const lg_step *step)
+{
+    return step &&
+           (step->kind == LG_STEP_CONV ||
+            (step->kind == LG_STEP_LINEAR && low->program->cells[step->output].shape.n_dims == 2)) &&
+           !step->norm.set && step->residual == LG_NONE && step->act.kind == LG_ACT_NONE;
+}
+
 static lego_status lower_norm(lowering *low, const lg_node *node)
 {
     lg_step *before = sole_producer(low, node->inputs[0]);
     lg_step *step;
     lego_status status = LEGO_OK;
 
-    if (before && (before->kind == LG_STEP_CONV || before->kind == LG_STEP_LINEAR) && !before->norm.set &&
-        before->residual == LG_NONE && before->act.kind == LG_ACT_NONE) {
+    if (takes_norm(low, before)) {
         LG_TRY(take_norm(&before->norm, low->graph, node));
         absorb(low, node, node->inputs[0]);
     } else {
@@ -379,27 +391,27 @@ done:
 
 void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n)
 {
-    const float *gamma = lg_tensor_data(&norm->gamma);
-    const float *beta = lg_tensor_data(&norm->beta);
+    const float *gamma = norm->has_gamma ? lg_tensor_data(&norm->gamma) : NULL; /* NULL: ones */
+    const float *beta = norm->has_beta ? lg_tensor_data(&norm->beta) : NULL;    /* NULL: zeros */
     const float *mean = lg_tensor_data(&norm->mean);
     const float *variance = lg_tensor_data(&norm->variance);
 
     for (int64_t i = 0; i < n; i++) {
-        scale[i] = gamma[i] / sqrt((double)variance[i] + norm->eps);
-        shift[i] = beta[i] - mean[i] * scale[i];
+        scale[i] = (gamma ? gamma[i] : 1.0) / sqrt((double)variance[i] + norm->eps);
+        shift[i] = (beta ? beta[i] : 0.0) - mean[i] * scale[i];
     }
 }
 
 int64_t lg_step_channels(const lg_step *step)
 {
     if (step->kind == LG_STEP_AFFINE)
-        return lg_tensor_count(&step->norm.gamma);
+        return lg_tensor_count(&step->norm.mean);
     return step->weight.shape.dims[0];
 }
 
 int64_t lg_step_weights(const lg_step *step)
 {
-    return step->kind == LG_STEP_AFFINE ? lg_tensor_count(&step->norm.gamma) : lg_tensor_count(&step->weight);
+    return step->kind == LG_STEP_AFFINE ? lg_tensor_count(&step->norm.mean) : lg_tensor_count(&step->weight);
 }
 
 lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)

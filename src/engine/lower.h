@@ -33,9 +33,10 @@ typedef struct lg_cell {
     int32_t input;       /* graph input it is, or LG_NONE */
 } lg_cell;
 
-/* Batch norm at inference: its four tensors, all (C). `set` 0: there is none. */
+/* Batch norm at inference: its tensors, all (C). `set` 0: there is none. */
 typedef struct lg_norm {
     int set;
+    int has_gamma, has_beta;
     double eps;
     lego_tensor gamma, beta, mean, variance;
 } lg_norm;
