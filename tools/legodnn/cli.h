@@ -83,6 +83,9 @@ struct cli_command {
 lego_status cli_fail(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3);  /* exit 1 */
 lego_status cli_usage(cli_call *cli, const char *fmt, ...) CLI_PRINTF(2, 3); /* exit 2, with a pointer to --help */
 
+/* Run another command as if these words had been typed after "legodnn"; returns its exit code. For `demo`. */
+int cli_dispatch(int argc, char **argv);
+
 /* Whether the user gave --<name>. */
 int cli_given(const cli_call *cli, const char *name);
 /* Whether Ctrl-C (or SIGTERM) came; loops of a command's own ask it and return LEGO_ECANCELED. */

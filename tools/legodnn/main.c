@@ -302,11 +302,25 @@ done:
     return code;
 }
 
-int main(int argc, char **argv)
+int cli_dispatch(int argc, char **argv)
 {
     cli_call cli;
     const cli_command *command;
     int n_words = 0;
+
+    memset(&cli, 0, sizeof(cli));
+    command = cli_find_command(argc, argv, &n_words);
+    if (command)
+        return run_command(command, argc - n_words, argv + n_words);
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) &&
+        cli_print_family(stdout, argv[0]))
+        return CLI_DONE;
+    return cli_unknown_command(&cli, argv[0]);
+}
+
+int main(int argc, char **argv)
+{
+    cli_call cli;
 
     memset(&cli, 0, sizeof(cli));
     if (argc < 2) {
@@ -325,12 +339,5 @@ int main(int argc, char **argv)
         (void)cli_usage(&cli, "a command comes first, then its options: legodnn COMMAND %s", argv[1]);
         return CLI_USAGE;
     }
-    command = cli_find_command(argc - 1, argv + 1, &n_words);
-    if (!command) {
-        if (argc == 3 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0) &&
-            cli_print_family(stdout, argv[1]))
-            return CLI_DONE;
-        return cli_unknown_command(&cli, argv[1]);
-    }
-    return run_command(command, argc - 1 - n_words, argv + 1 + n_words);
+    return cli_dispatch(argc - 1, argv + 1);
 }
