@@ -3,8 +3,13 @@
 #ifndef LEGODNN_CLI_COMMANDS_H
 #define LEGODNN_CLI_COMMANDS_H
 
-#define CLI_OFFLINE_COMMANDS(X) X(zoo_list) X(zoo_new) X(train)
+#define CLI_OFFLINE_COMMANDS(X) \
+    X(zoo_list)                 \
+    X(zoo_new)                  \
+    X(train)
 
-#define CLI_ONLINE_COMMANDS(X) X(help)
+#define CLI_ONLINE_COMMANDS(X) \
+    X(info)                    \
+    X(help)
 
 #endif
