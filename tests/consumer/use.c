@@ -16,7 +16,7 @@ int main(void)
         goto done;
     if (lego_tensor_create(&tensor, LEGO_DTYPE_F32, 2, dims) != LEGO_OK)
         goto done;
-    if (lego_model_load(&model, context, "no-such-model.safetensors") != LEGO_EIO ||
+    if (lego_model_load(&model, context, "no-such-model.safetensors") != LEGO_ENOTFOUND ||
         !strstr(lego_last_error(), "no-such-model.safetensors"))
         goto done;
     if (strcmp(lego_version(), LEGO_VERSION_STRING) != 0)
