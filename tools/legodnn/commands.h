@@ -6,9 +6,11 @@
 #define CLI_OFFLINE_COMMANDS(X) \
     X(zoo_list)                 \
     X(zoo_new)                  \
-    X(train)
+    X(train)                    \
+    X(eval)
 
 #define CLI_ONLINE_COMMANDS(X) \
+    X(profile)                 \
     X(info)                    \
     X(help)
 

@@ -1,0 +1,54 @@
+/* What most commands start from: a MODEL or a STORE with a selection, and DATA. */
+#include "inputs.h"
+
+#include <sys/stat.h>
+
+const char *const cli_splits[] = { "train", "val", "test", NULL };
+
+lego_status cli_load_model(lego_model **out, cli_call *cli, const char *path, const char *selection)
+{
+    lego_store *store = NULL;
+    lego_selection *selected = NULL;
+    struct stat about;
+    lego_status status;
+
+    *out = NULL;
+    if (stat(path, &about) != 0 || !S_ISDIR(about.st_mode)) {
+        if (selection)
+            return cli_usage(cli, "--selection goes with a store; '%s' is not a folder", path);
+        return lego_model_load(out, cli->context, path);
+    }
+    CLI_TRY(lego_store_open(&store, cli->context, path));
+    CLI_TRY(lego_selection_parse(&selected, store, selection));
+    CLI_TRY(lego_store_compose(out, store, selected));
+done:
+    lego_selection_free(selected);
+    lego_store_free(store);
+    return status;
+}
+
+#ifndef LEGODNN_ONLINE_ONLY
+lego_status cli_open_data(lego_dataset **out, cli_call *cli, const lego_model *model, const char *spec,
+                          lego_split split, int augment, int64_t limit)
+{
+    lego_dataset_options options = LEGO_DATASET_OPTIONS_INIT;
+    int64_t dims[LEGO_MAX_DIMS];
+    int n_dims = 0;
+    lego_status status;
+
+    *out = NULL;
+    if (!spec)
+        return cli_usage(cli, "--data DATA is missing: NAME[:FOLDER], e.g. fashion-mnist");
+    CLI_TRY(lego_model_input_shape(model, 0, &n_dims, dims));
+    if (n_dims != 4)
+        return cli_fail(cli, "'%s' takes no images: its input has %d dimensions", cli->args[0], n_dims);
+    for (int i = 0; i < 3; i++)
+        options.input[i] = (int32_t)dims[i + 1];
+    options.split = split;
+    options.augment = augment;
+    options.limit = limit;
+    CLI_TRY(lego_dataset_open(out, cli->context, spec, &options));
+done:
+    return status;
+}
+#endif

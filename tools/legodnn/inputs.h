@@ -1,0 +1,19 @@
+/* What most commands start from: a MODEL or a STORE with a selection, and DATA. */
+#ifndef LEGODNN_CLI_INPUTS_H
+#define LEGODNN_CLI_INPUTS_H
+
+#include "cli.h"
+
+/* A model file, or the composition of a store's selection (NULL: all originals). Free with lego_model_free(). */
+lego_status cli_load_model(lego_model **out, cli_call *cli, const char *path, const char *selection);
+
+#ifndef LEGODNN_ONLINE_ONLY
+/* NAME[:FOLDER], a split of it, in the size that `model` takes. Free with lego_dataset_free(). */
+lego_status cli_open_data(lego_dataset **out, cli_call *cli, const lego_model *model, const char *spec,
+                          lego_split split, int augment, int64_t limit);
+#endif
+
+/* The choices of --split, in the order of lego_split. */
+extern const char *const cli_splits[];
+
+#endif
