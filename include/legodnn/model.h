@@ -18,7 +18,8 @@ typedef struct lego_model lego_model;
  * and reference is checked.
  *
  * @param out   free with lego_model_free()
- * @return LEGO_ENOTFOUND if there is no such file, LEGO_EIO if it cannot be read, LEGO_EFORMAT naming the node or tensor if it is malformed
+ * @return LEGO_ENOTFOUND or LEGO_EIO if the file is absent or cannot be read, LEGO_EFORMAT naming the node or tensor
+ *         if it is malformed or holds a NaN or an infinity
  */
 LEGO_API lego_status lego_model_load(lego_model **out, lego_context *context, const char *path);
 

@@ -114,21 +114,12 @@ done:
 
 /* --- reading --- */
 
+#define WHAT "graph" /* in messages, behind the document's name, until a node has one */
+
 typedef struct reader {
     lg_graph *graph;
-    const char *what;
     lg_name_map values, weights; /* name -> id; the names are the document's */
 } reader;
-
-/* Put the place in front of a message that some check below wrote without knowing the document. */
-static lego_status in_document(lego_status code, const char *what)
-{
-    char message[512];
-
-    strncpy(message, lego_last_error(), sizeof(message) - 1);
-    message[sizeof(message) - 1] = '\0';
-    return lg_error(code == LEGO_EINVAL ? LEGO_EFORMAT : code, "%s: %s", what, message);
-}
 
 static lego_status read_declaration(const char **name, lego_dtype *dtype, lg_shape *shape, const lg_json *object,
                                     int max_dims, const char *what)
@@ -138,14 +129,14 @@ static lego_status read_declaration(const char **name, lego_dtype *dtype, lg_sha
     lego_status status = LEGO_OK;
 
     if (!lg_json_is_object(object))
-        return lg_error(LEGO_EFORMAT, "%s: a declaration is not an object", what);
+        return lg_error(LEGO_EFORMAT, "a declaration is not an object");
     LG_TRY(lg_json_get_string(name, object, "name", what));
     LG_TRY(lg_json_get_string(&dtype_name, object, "dtype", what));
     if (lg_dtype_parse(dtype, dtype_name) != LEGO_OK)
-        return lg_error(LEGO_EFORMAT, "%s: '%s' has the unknown dtype '%s'", what, *name, dtype_name);
+        return lg_error(LEGO_EFORMAT, "'%s' has the unknown dtype '%s'", *name, dtype_name);
     LG_TRY(lg_json_get_array(&dims, object, "shape", what));
     if (lg_json_length(dims) > (size_t)max_dims)
-        return lg_error(LEGO_EFORMAT, "%s: '%s' has %zu dimensions, at most %d are possible", what, *name,
+        return lg_error(LEGO_EFORMAT, "'%s' has %zu dimensions, at most %d are possible", *name,
                         lg_json_length(dims), max_dims);
     shape->n_dims = 0;
     lg_json_each(item, dims)
@@ -163,9 +154,9 @@ static lego_status read_inputs(reader *in, const lg_json *json)
     int32_t id;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_json_get_array(&array, json, "inputs", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "inputs", WHAT));
     lg_json_each(item, array) {
-        LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS - 1, in->what));
+        LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS - 1, WHAT));
         LG_TRY(lg_graph_add_input(&id, in->graph, name, dtype, &shape));
         if (lg_name_map_add(&in->values, name, id) != LG_NONE)
             return lg_error(LEGO_EFORMAT, "two values are named '%s'", name);
@@ -184,10 +175,10 @@ static lego_status read_weights(reader *in, const lg_json *json, lg_weight_sourc
     int32_t id;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_json_get_array(&array, json, "weights", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "weights", WHAT));
     LG_TRY(lg_name_map_init(&in->weights, lg_json_length(array)));
     lg_json_each(item, array) {
-        LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS, in->what));
+        LG_TRY(read_declaration(&name, &dtype, &shape, item, LEGO_MAX_DIMS, WHAT));
         if (lg_name_map_find(&in->weights, name) != LG_NONE)
             LG_FAIL(LEGO_EFORMAT, "two weights are named '%s'", name);
         LG_TRY(source(&tensor, name, dtype, &shape, payload));
@@ -219,11 +210,11 @@ static lego_status read_node_inputs(draft *node, const reader *in, const lg_json
     size_t i = 0;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_json_get_array(&array, object, "inputs", in->what));
+    LG_TRY(lg_json_get_array(&array, object, "inputs", node->name));
     node->n_inputs = lg_json_length(array);
     LG_TRY(LG_CALLOC(&node->inputs, node->n_inputs));
     lg_json_each(item, array) {
-        LG_TRY(lg_json_string(&name, item, in->what));
+        LG_TRY(lg_json_string(&name, item, node->name));
         node->inputs[i] = lg_name_map_find(&in->values, name);
         if (node->inputs[i++] == LG_NONE)
             return lg_error(LEGO_EFORMAT, "node '%s' reads '%s', which no input and no earlier node makes",
@@ -240,7 +231,7 @@ static lego_status read_node_outputs(draft *node, const reader *in, const lg_jso
     size_t i = 0;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_json_get_array(&array, object, "outputs", in->what));
+    LG_TRY(lg_json_get_array(&array, object, "outputs", node->name));
     node->n_outputs = lg_json_length(array);
     LG_TRY(LG_CALLOC(&node->outputs, node->n_outputs));
     lg_json_each(item, array) {
@@ -248,9 +239,9 @@ static lego_status read_node_outputs(draft *node, const reader *in, const lg_jso
         const char *name;
 
         if (node->op->kind != LG_OP_BLOCK) {
-            LG_TRY(lg_json_string(&name, item, in->what));
+            LG_TRY(lg_json_string(&name, item, node->name));
         } else {
-            LG_TRY(read_declaration(&name, &value->dtype, &rest, item, LEGO_MAX_DIMS - 1, in->what));
+            LG_TRY(read_declaration(&name, &value->dtype, &rest, item, LEGO_MAX_DIMS - 1, node->name));
             value->shape.n_dims = rest.n_dims + 1;
             value->shape.dims[0] = LG_BATCH;
             memcpy(value->shape.dims + 1, rest.dims, (size_t)rest.n_dims * sizeof(rest.dims[0]));
@@ -270,7 +261,7 @@ static lego_status read_node_weights(draft *node, const reader *in, const lg_jso
         node->weights[slot] = LG_NONE;
     if (!lg_json_has(object, "weights"))
         return LEGO_OK;
-    LG_TRY(lg_json_get_object(&weights, object, "weights", in->what));
+    LG_TRY(lg_json_get_object(&weights, object, "weights", node->name));
     lg_json_each(item, weights) {
         const char *name;
         int slot = 0;
@@ -280,7 +271,7 @@ static lego_status read_node_weights(draft *node, const reader *in, const lg_jso
         if (slot == node->op->n_slots)
             return lg_error(LEGO_EFORMAT, "node '%s': %s has no weight '%s'", node->name, node->op->name,
                             lg_json_key(item));
-        LG_TRY(lg_json_string(&name, item, in->what));
+        LG_TRY(lg_json_string(&name, item, node->name));
         node->weights[slot] = lg_name_map_find(&in->weights, name);
         if (node->weights[slot] == LG_NONE)
             return lg_error(LEGO_EFORMAT, "node '%s': weight '%s' is not declared", node->name, name);
@@ -298,21 +289,21 @@ static lego_status read_node(reader *in, const lg_json *object)
     lego_status status = LEGO_OK;
 
     if (!lg_json_is_object(object))
-        return lg_error(LEGO_EFORMAT, "%s: a node is not an object", in->what);
-    LG_TRY(lg_json_get_string(&node.name, object, "name", in->what));
-    LG_TRY(lg_json_get_string(&node.op_name, object, "op", in->what));
+        return lg_error(LEGO_EFORMAT, "a node is not an object");
+    LG_TRY(lg_json_get_string(&node.name, object, "name", WHAT));
+    LG_TRY(lg_json_get_string(&node.op_name, object, "op", node.name));
     node.op = lg_op_find(node.op_name);
     if (!node.op)
         LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': unknown op '%s'", node.name, node.op_name);
     node.attrs = node.op->defaults;
     if (lg_json_has(object, "attrs")) {
-        LG_TRY(lg_json_get_object(&attrs, object, "attrs", in->what));
+        LG_TRY(lg_json_get_object(&attrs, object, "attrs", node.name));
         LG_TRY(lg_attrs_from_json(&node.attrs, node.op, attrs, node.name));
     }
     LG_TRY(read_node_inputs(&node, in, object));
     LG_TRY(read_node_outputs(&node, in, object));
     LG_TRY(read_node_weights(&node, in, object));
-    LG_TRY(lg_json_get_int_or(&block, object, "block", LG_NONE, LG_NONE, INT32_MAX - 1, in->what));
+    LG_TRY(lg_json_get_int_or(&block, object, "block", LG_NONE, LG_NONE, INT32_MAX - 1, node.name));
     LG_TRY(lg_graph_add_node_named(&first, in->graph, node.op, node.name, &node.attrs, (int)node.n_inputs,
                                    node.inputs, node.op->n_slots, node.weights, (int)node.n_outputs, node.outputs));
     in->graph->nodes[in->graph->n_nodes - 1].block = (int32_t)block;
@@ -326,18 +317,18 @@ done:
 }
 
 /* How many values the document can name at most: its inputs and all nodes' outputs. */
-static lego_status count_values(size_t *out, const reader *in, const lg_json *json)
+static lego_status count_values(size_t *out, const lg_json *json)
 {
     const lg_json *array, *outputs;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_json_get_array(&array, json, "inputs", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "inputs", WHAT));
     *out = lg_json_length(array);
-    LG_TRY(lg_json_get_array(&array, json, "nodes", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "nodes", WHAT));
     lg_json_each(item, array) {
         if (!lg_json_is_object(item))
-            return lg_error(LEGO_EFORMAT, "%s: a node is not an object", in->what);
-        LG_TRY(lg_json_get_array(&outputs, item, "outputs", in->what));
+            return lg_error(LEGO_EFORMAT, "a node is not an object");
+        LG_TRY(lg_json_get_array(&outputs, item, "outputs", WHAT));
         *out += lg_json_length(outputs);
     }
 done:
@@ -351,16 +342,16 @@ static lego_status read_graph(reader *in, const lg_json *json, lg_weight_source 
     size_t n_values;
     lego_status status = LEGO_OK;
 
-    LG_TRY(count_values(&n_values, in, json));
+    LG_TRY(count_values(&n_values, json));
     LG_TRY(lg_name_map_init(&in->values, n_values));
     LG_TRY(read_inputs(in, json));
     LG_TRY(read_weights(in, json, source, payload));
-    LG_TRY(lg_json_get_array(&array, json, "nodes", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "nodes", WHAT));
     lg_json_each(item, array)
         LG_TRY(read_node(in, item));
-    LG_TRY(lg_json_get_array(&array, json, "outputs", in->what));
+    LG_TRY(lg_json_get_array(&array, json, "outputs", WHAT));
     lg_json_each(item, array) {
-        LG_TRY(lg_json_string(&name, item, in->what));
+        LG_TRY(lg_json_string(&name, item, WHAT));
         if (lg_name_map_find(&in->values, name) == LG_NONE)
             return lg_error(LEGO_EFORMAT, "output '%s' is made by no node", name);
         LG_TRY(lg_graph_add_output(in->graph, lg_name_map_find(&in->values, name)));
@@ -373,7 +364,7 @@ done:
 lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *what, lg_weight_source source,
                                void *payload)
 {
-    reader in = { .what = what };
+    reader in = { 0 };
     const char *name;
     lego_status status = LEGO_OK;
 
@@ -382,10 +373,11 @@ lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *
     LG_TRY(lg_json_get_string_or(&name, json, "name", "", what));
     LG_TRY(lg_graph_create(&in.graph, name));
     status = read_graph(&in, json, source, payload);
-    if (status == LEGO_EINVAL || status == LEGO_EFORMAT || status == LEGO_EUNSUPPORTED)
-        status = in_document(status, what);
-    if (status != LEGO_OK)
-        goto done;
+    if (status == LEGO_EINVAL || status == LEGO_EFORMAT) /* the checks do not know whose graph it is */
+        LG_FAIL(LEGO_EFORMAT, "%s: %s", what, lego_last_error());
+    if (status == LEGO_EUNSUPPORTED)
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s: %s", what, lego_last_error());
+    LG_TRY(status);
     *out = in.graph;
     in.graph = NULL;
 done:

@@ -41,6 +41,8 @@ lego_status lego_model_load(lego_model **out, lego_context *context, const char 
         LG_TRY(lg_graph_load_json(&graph, path, lego_context_seed(context)));
     else
         LG_TRY(lg_graph_load(&graph, path));
+    if (lg_graph_check_finite(graph) != LEGO_OK)
+        LG_FAIL(LEGO_EFORMAT, "%s: %s", path, lego_last_error());
     LG_TRY(lg_model_from_graph(out, graph));
     graph = NULL;
 done:
