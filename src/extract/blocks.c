@@ -1,0 +1,153 @@
+/* A model's blocks: limits, candidates, choice; and the modes. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "extract/extract.h"
+#include "graph/ops.h"
+
+#define DEFAULT_RATIO 0.125
+/* `auto` stays with a simpler mode that loses less than this share of the model's FLOPs. */
+#define SIMPLER_MODE_TOLERANCE 0.01
+
+static const char *const mode_names[] = {
+    [LEGO_BLOCK_MODE_AUTO] = "auto", [LEGO_BLOCK_MODE_OTO] = "oto", [LEGO_BLOCK_MODE_OTM] = "otm",
+    [LEGO_BLOCK_MODE_MTO] = "mto",   [LEGO_BLOCK_MODE_MTM] = "mtm",
+};
+
+const char *lego_block_mode_name(lego_block_mode mode)
+{
+    return (size_t)mode < sizeof(mode_names) / sizeof(*mode_names) ? mode_names[mode] : NULL;
+}
+
+lego_status lego_block_mode_parse(lego_block_mode *out, const char *name)
+{
+    if (!out || !name)
+        return lg_error(LEGO_EINVAL, "out and name must not be NULL");
+    for (size_t i = 0; i < sizeof(mode_names) / sizeof(*mode_names); i++)
+        if (strcmp(mode_names[i], name) == 0) {
+            *out = (lego_block_mode)i;
+            return LEGO_OK;
+        }
+    return lg_error(LEGO_ENOTFOUND, "mode '%s' is none of auto oto otm mto mtm", name);
+}
+
+void lg_blocks_dispose(lg_blocks *blocks)
+{
+    lg_free(blocks->block_of);
+    memset(blocks, 0, sizeof(*blocks));
+}
+
+static lego_status find_limits(lg_block_limits *out, const lg_graph *graph, double ratio)
+{
+    memset(out, 0, sizeof(*out));
+    for (int32_t n = 0; n < graph->n_nodes; n++)
+        out->n_layers += lg_op_is_compressible(graph->nodes[n].op);
+    out->min = 2;
+    out->max = (int32_t)floor(out->n_layers * ratio);
+    out->max = out->max < 2 ? 2 : out->max;
+    out->max_total = out->max + 1 + out->max / 4;
+    if (out->n_layers < out->min)
+        return lg_error(LEGO_EUNSUPPORTED, "the model has %d compressible layers (conv2d, linear), a block needs %d",
+                        out->n_layers, out->min);
+    return LEGO_OK;
+}
+
+/* The choice of one mode, and the FLOPs that it makes prunable. */
+static lego_status find_in_mode(lg_blocks *out, int64_t *flops, const lg_graph *graph, lg_ties *ties)
+{
+    lg_candidates candidates = { 0 };
+    int32_t *chosen = NULL;
+    lego_status status = LEGO_OK;
+
+    *flops = 0;
+    LG_TRY(lg_candidates_find(&candidates, graph, ties, out->mode, &out->limits));
+    LG_TRY(lg_candidates_choose(&chosen, &out->n_blocks, &candidates, graph->n_nodes));
+    LG_TRY(LG_CALLOC(&out->block_of, graph->n_nodes));
+    for (int32_t n = 0; n < graph->n_nodes; n++)
+        out->block_of[n] = LG_NONE;
+    for (int32_t b = 0; b < out->n_blocks; b++) {
+        const lg_candidate *candidate = &candidates.list[chosen[b]];
+
+        *flops += candidate->worth.flops;
+        for (int32_t i = 0; i < candidate->n_nodes; i++)
+            out->block_of[candidates.nodes[candidate->first_node + i]] = b;
+    }
+done:
+    lg_free(chosen);
+    lg_candidates_dispose(&candidates);
+    return status;
+}
+
+/* All modes; of those that cover as much as the best one, the simplest. */
+static lego_status find_in_all_modes(lg_blocks *out, const lg_graph *graph, lg_ties *ties)
+{
+    lg_blocks found[LEGO_BLOCK_MODE_MTM + 1] = { { 0 } };
+    int64_t flops[LEGO_BLOCK_MODE_MTM + 1] = { 0 }, most = 0;
+    int64_t tolerance = (int64_t)(SIMPLER_MODE_TOLERANCE * (double)lg_graph_flops(graph));
+    lego_status status = LEGO_OK;
+
+    for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++) {
+        found[mode].mode = (lego_block_mode)mode;
+        found[mode].limits = out->limits;
+        LG_TRY(find_in_mode(&found[mode], &flops[mode], graph, ties));
+        most = flops[mode] > most ? flops[mode] : most;
+    }
+    for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++)
+        if (flops[mode] + tolerance >= most) {
+            *out = found[mode];
+            memset(&found[mode], 0, sizeof(found[mode]));
+            break;
+        }
+done:
+    for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++)
+        lg_blocks_dispose(&found[mode]);
+    return status;
+}
+
+lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mode mode, double ratio)
+{
+    lg_ties *ties = NULL;
+    int64_t flops;
+    lego_status status = LEGO_OK;
+
+    memset(out, 0, sizeof(*out));
+    if (!lego_block_mode_name(mode))
+        return lg_error(LEGO_EINVAL, "mode %d is none of 0 to %d", (int)mode, LEGO_BLOCK_MODE_MTM);
+    if (ratio == 0.0)
+        ratio = DEFAULT_RATIO;
+    if (!(ratio > 0.0 && ratio <= 1.0)) /* this form also rejects NaN */
+        return lg_error(LEGO_EINVAL, "ratio %g is not in (0, 1]", ratio);
+    LG_TRY(find_limits(&out->limits, graph, ratio));
+    LG_TRY(lg_ties_create(&ties, graph));
+    out->mode = mode;
+    if (mode == LEGO_BLOCK_MODE_AUTO)
+        LG_TRY(find_in_all_modes(out, graph, ties));
+    else
+        LG_TRY(find_in_mode(out, &flops, graph, ties));
+    if (out->n_blocks == 0)
+        LG_FAIL(LEGO_EUNSUPPORTED,
+                "no part of the model can be a block in mode %s: 2 to %d layers with a fixed interface and channels "
+                "inside that can go",
+                lego_block_mode_name(out->mode), out->limits.max);
+done:
+    lg_ties_free(ties);
+    if (status != LEGO_OK)
+        lg_blocks_dispose(out);
+    return status;
+}
+
+lego_status lg_blocks_subgraph(lg_graph **out, const lg_graph *graph, const lg_blocks *blocks, int32_t block)
+{
+    uint8_t *in_set = NULL;
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    LG_TRY(LG_CALLOC(&in_set, graph->n_nodes));
+    for (int32_t n = 0; n < graph->n_nodes; n++)
+        in_set[n] = blocks->block_of[n] == block;
+    LG_TRY(lg_graph_subgraph(out, graph, in_set, NULL, NULL));
+done:
+    lg_free(in_set);
+    return status;
+}

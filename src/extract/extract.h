@@ -1,0 +1,89 @@
+/* Graph -> blocks: which nodes form a block together, and what stays in the frame.
+ *
+ *   lg_ties        which channels go together inside any set of nodes, fast enough to ask for thousands of sets
+ *   lg_candidates  every set of nodes that could be a block, with what it would make prunable
+ *   lg_blocks_find the best choice of disjoint candidates (dynamic programming over the topological order)
+ *   lg_blocks_report   what was covered, what stays frozen and why
+ *
+ * Words: a *layer* is a compressible one (conv2d, linear ...). In a block, a layer is *prunable* if its output channels
+ * can go, *compressed* if its output or its input channels can, *carried* if neither. Only compressed layers count
+ * towards a block's size; a few carried ones may come along where they close a residual (the projection on a shortcut),
+ * because a block that ends behind the sum can be trained to make up for a changed shortcut. */
+#ifndef LG_EXTRACT_EXTRACT_H
+#define LG_EXTRACT_EXTRACT_H
+
+#include "graph/graph.h"
+#include "legodnn/block.h"
+
+/* --- ties.c --- */
+typedef struct lg_ties lg_ties;
+lego_status lg_ties_create(lg_ties **out, const lg_graph *graph);
+void lg_ties_free(lg_ties *ties);
+/* Ask about one set of nodes: begin, add its nodes, freeze the values that cross its edge, then read layers. */
+void lg_ties_begin(lg_ties *ties);
+void lg_ties_add_node(lg_ties *ties, int32_t node);
+void lg_ties_freeze_value(lg_ties *ties, int32_t value);
+/* The share of a value's channels that can go: of a layer's output it is what makes it prunable. */
+double lg_ties_free_share(lg_ties *ties, int32_t value);
+
+/* --- candidates.c --- */
+/* What a block is worth; sums over blocks. Compared from the top. */
+typedef struct lg_worth {
+    int64_t flops;      /* of its prunable layers, each times its free share */
+    int64_t parameters; /* likewise */
+    int32_t n_blocks;
+    int32_t n_open;     /* outputs that only feed a sum outside: fewer are better */
+    double imbalance;   /* squared share of the model's FLOPs */
+} lg_worth;
+
+typedef struct lg_candidate {
+    int32_t first_node, n_nodes; /* in lg_candidates.nodes */
+    int32_t begin, end;          /* the span of positions [begin, end) in lg_candidates.order */
+    lg_worth worth;
+} lg_candidate;
+
+typedef struct lg_candidates {
+    int32_t *order; /* all nodes, topologically, branches kept together; a span of positions is convex */
+    int32_t n;
+    lg_candidate *list;
+    int32_t *nodes;
+    size_t capacity, n_nodes, nodes_capacity;
+} lg_candidates;
+
+/* How many compressible layers a block of this graph may hold. */
+typedef struct lg_block_limits {
+    int32_t n_layers;  /* of the model */
+    int32_t min, max;  /* compressed layers a block holds */
+    int32_t max_total; /* with those it carries */
+} lg_block_limits;
+
+lego_status lg_candidates_find(lg_candidates *out, const lg_graph *graph, lg_ties *ties, lego_block_mode mode,
+                               const lg_block_limits *limits);
+void lg_candidates_dispose(lg_candidates *candidates);
+
+/* --- choose.c --- */
+/* The best disjoint candidates, in order: indices into `candidates->list`. Free with lg_free. */
+lego_status lg_candidates_choose(int32_t **out, int32_t *n_out, const lg_candidates *candidates, int32_t n_nodes);
+
+/* --- blocks.c --- */
+typedef struct lg_blocks {
+    int32_t n_blocks;
+    int32_t *block_of;    /* by node: the block, LG_NONE: the frame. Blocks are numbered in topological order. */
+    lego_block_mode mode; /* the one used: never AUTO */
+    lg_block_limits limits;
+} lg_blocks;
+
+/* ratio 0 = 0.125. LEGO_EUNSUPPORTED if there is no block at all. */
+lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mode mode, double ratio);
+void lg_blocks_dispose(lg_blocks *blocks);
+/* The nodes of one block as a graph of its own. */
+lego_status lg_blocks_subgraph(lg_graph **out, const lg_graph *graph, const lg_blocks *blocks, int32_t block);
+
+/* --- report.c --- */
+/* Shares of FLOPs and parameters in blocks, prunable, compressed; every layer whose output channels stay, with the
+ * reason. For the manifest ("coverage") and "legodnn.blocks/1". */
+lego_status lg_blocks_coverage(lg_json **out, const lg_graph *graph, const lg_blocks *blocks);
+/* One block: layers with their roles, FLOPs, parameters, channel groups (frozen ones with the reason). */
+lego_status lg_block_report(lg_json **out, const lg_graph *block_graph);
+
+#endif
