@@ -12,6 +12,7 @@
 #ifndef LG_EXTRACT_EXTRACT_H
 #define LG_EXTRACT_EXTRACT_H
 
+#include "graph/channels.h"
 #include "graph/graph.h"
 #include "legodnn/block.h"
 
@@ -80,10 +81,13 @@ void lg_blocks_dispose(lg_blocks *blocks);
 lego_status lg_blocks_subgraph(lg_graph **out, const lg_graph *graph, const lg_blocks *blocks, int32_t block);
 
 /* --- report.c --- */
-/* Shares of FLOPs and parameters in blocks, prunable, compressed; every layer whose output channels stay, with the
- * reason. For the manifest ("coverage") and "legodnn.blocks/1". */
+/* Shares of the layers' FLOPs and parameters in blocks, prunable, compressed; every layer whose output channels stay,
+ * with the reason. For the manifest ("coverage") and "legodnn.blocks/1". */
 lego_status lg_blocks_coverage(lg_json **out, const lg_graph *graph, const lg_blocks *blocks);
-/* One block: layers with their roles, FLOPs, parameters, channel groups (frozen ones with the reason). */
-lego_status lg_block_report(lg_json **out, const lg_graph *block_graph);
+/* Into `report`: "layers" of a block, each with its role, FLOPs and parameters. `channels` is of the block's graph. */
+lego_status lg_block_report_layers(lg_json *report, const lg_graph *block, const lg_channels *channels);
+/* Push one channel group onto `groups`: channels, convolution groups, the reason if frozen, the layers that make and read
+ * it. `*out` is borrowed. */
+lego_status lg_block_report_group(lg_json **out, lg_json *groups, const lg_graph *block, const lg_channel_group *group);
 
 #endif
