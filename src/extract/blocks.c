@@ -53,14 +53,14 @@ static lego_status find_limits(lg_block_limits *out, const lg_graph *graph, doub
     return LEGO_OK;
 }
 
-/* The choice of one mode, and the FLOPs that it makes prunable. */
-static lego_status find_in_mode(lg_blocks *out, int64_t *flops, const lg_graph *graph, lg_ties *ties)
+/* The choice of one mode, and its gain. */
+static lego_status find_in_mode(lg_blocks *out, int64_t *gain, const lg_graph *graph, lg_ties *ties)
 {
     lg_candidates candidates = { 0 };
     int32_t *chosen = NULL;
     lego_status status = LEGO_OK;
 
-    *flops = 0;
+    *gain = 0;
     LG_TRY(lg_candidates_find(&candidates, graph, ties, out->mode, &out->limits));
     LG_TRY(lg_candidates_choose(&chosen, &out->n_blocks, &candidates, graph->n_nodes));
     LG_TRY(LG_CALLOC(&out->block_of, graph->n_nodes));
@@ -69,7 +69,7 @@ static lego_status find_in_mode(lg_blocks *out, int64_t *flops, const lg_graph *
     for (int32_t b = 0; b < out->n_blocks; b++) {
         const lg_candidate *candidate = &candidates.list[chosen[b]];
 
-        *flops += candidate->worth.flops;
+        *gain += candidate->worth.gain;
         for (int32_t i = 0; i < candidate->n_nodes; i++)
             out->block_of[candidates.nodes[candidate->first_node + i]] = b;
     }
@@ -83,18 +83,18 @@ done:
 static lego_status find_in_all_modes(lg_blocks *out, const lg_graph *graph, lg_ties *ties)
 {
     lg_blocks found[LEGO_BLOCK_MODE_MTM + 1] = { { 0 } };
-    int64_t flops[LEGO_BLOCK_MODE_MTM + 1] = { 0 }, most = 0;
+    int64_t gain[LEGO_BLOCK_MODE_MTM + 1] = { 0 }, most = 0;
     int64_t tolerance = (int64_t)(SIMPLER_MODE_TOLERANCE * (double)lg_graph_flops(graph));
     lego_status status = LEGO_OK;
 
     for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++) {
         found[mode].mode = (lego_block_mode)mode;
         found[mode].limits = out->limits;
-        LG_TRY(find_in_mode(&found[mode], &flops[mode], graph, ties));
-        most = flops[mode] > most ? flops[mode] : most;
+        LG_TRY(find_in_mode(&found[mode], &gain[mode], graph, ties));
+        most = gain[mode] > most ? gain[mode] : most;
     }
     for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++)
-        if (flops[mode] + tolerance >= most) {
+        if (gain[mode] + tolerance >= most) {
             *out = found[mode];
             memset(&found[mode], 0, sizeof(found[mode]));
             break;
@@ -108,7 +108,7 @@ done:
 lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mode mode, double ratio)
 {
     lg_ties *ties = NULL;
-    int64_t flops;
+    int64_t gain;
     lego_status status = LEGO_OK;
 
     memset(out, 0, sizeof(*out));
@@ -124,7 +124,7 @@ lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mod
     if (mode == LEGO_BLOCK_MODE_AUTO)
         LG_TRY(find_in_all_modes(out, graph, ties));
     else
-        LG_TRY(find_in_mode(out, &flops, graph, ties));
+        LG_TRY(find_in_mode(out, &gain, graph, ties));
     if (out->n_blocks == 0)
         LG_FAIL(LEGO_EUNSUPPORTED,
                 "no part of the model can be a block in mode %s: 2 to %d layers with a fixed interface and channels "

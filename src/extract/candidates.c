@@ -289,11 +289,12 @@ static lego_status consider(walker *walk)
             continue;
         output_share = lg_ties_free_share(walk->ties, node->outputs[0]);
         n_compressed += output_share > 0.0 || lg_ties_free_share(walk->ties, node->inputs[0]) > 0.0;
-        worth.flops += llround(output_share * (double)walk->flops[n]);
+        worth.gain += llround(output_share * (double)walk->flops[n]);
         worth.parameters += llround(output_share * (double)walk->parameters[n]);
     }
     if (worth.parameters == 0 || n_compressed > walk->limits->max)
         return LEGO_OK;
+    worth.gain += llround(LG_BLOCK_BONUS * walk->total_flops);
     worth.imbalance = flops / walk->total_flops * (flops / walk->total_flops);
     return add_candidate(walk, &worth);
 }

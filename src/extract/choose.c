@@ -1,7 +1,7 @@
 /* The best disjoint candidates: weighted interval scheduling (dynamic programming over the positions of the order).
  *
- * Worth is compared in this order: FLOPs in prunable layers, their parameters, number of blocks, fewer outputs that only
- * feed a sum outside, balance. Candidates of disjoint spans cannot form a cycle: all of one comes before all of the other.
+ * Worth is compared in this order: FLOPs in prunable layers (with a bonus for each block), their parameters, number of
+ * blocks, fewer outputs that only feed a sum outside, balance. Candidates of disjoint spans cannot form a cycle: all of one comes before all of the other.
  * Exact and deterministic: of equals the first found stays. */
 #include <math.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 
 static int is_better(const lg_worth *a, const lg_worth *b)
 {
-    if (a->flops != b->flops)
-        return a->flops > b->flops;
+    if (a->gain != b->gain)
+        return a->gain > b->gain;
     if (a->parameters != b->parameters)
         return a->parameters > b->parameters;
     if (a->n_blocks != b->n_blocks)
@@ -25,7 +25,7 @@ static int is_better(const lg_worth *a, const lg_worth *b)
 
 static lg_worth sum(const lg_worth *a, const lg_worth *b)
 {
-    return (lg_worth){ a->flops + b->flops, a->parameters + b->parameters, a->n_blocks + b->n_blocks,
+    return (lg_worth){ a->gain + b->gain, a->parameters + b->parameters, a->n_blocks + b->n_blocks,
                        a->n_open + b->n_open, a->imbalance + b->imbalance };
 }
 

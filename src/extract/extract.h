@@ -28,10 +28,14 @@ void lg_ties_freeze_value(lg_ties *ties, int32_t value);
 double lg_ties_free_share(lg_ties *ties, int32_t value);
 
 /* --- candidates.c --- */
+/* One more block is worth this share of the model's FLOPs: blocks are what the optimiser can choose, and what is merged
+ * into one can only shrink together. Without it two blocks become one to make half a percent more prunable. */
+#define LG_BLOCK_BONUS 0.01
+
 /* What a block is worth; sums over blocks. Compared from the top. */
 typedef struct lg_worth {
-    int64_t flops;      /* of its prunable layers, each times its free share */
-    int64_t parameters; /* likewise */
+    int64_t gain;       /* FLOPs of its prunable layers, each times its free share, and LG_BLOCK_BONUS for being one more */
+    int64_t parameters; /* of its prunable layers, likewise */
     int32_t n_blocks;
     int32_t n_open;     /* outputs that only feed a sum outside: fewer are better */
     double imbalance;   /* squared share of the model's FLOPs */
@@ -84,7 +88,10 @@ lego_status lg_blocks_subgraph(lg_graph **out, const lg_graph *graph, const lg_b
 /* Shares of the layers' FLOPs and parameters in blocks, prunable, compressed; every layer whose output channels stay,
  * with the reason. For the manifest ("coverage") and "legodnn.blocks/1". */
 lego_status lg_blocks_coverage(lg_json **out, const lg_graph *graph, const lg_blocks *blocks);
-/* Into `report`: "layers" of a block, each with its role, FLOPs and parameters. `channels` is of the block's graph. */
+typedef enum lg_layer_role { LG_LAYER_PRUNABLE, LG_LAYER_COMPRESSED, LG_LAYER_CARRIED } lg_layer_role;
+/* `channels` is of the block's graph, interface frozen. */
+lg_layer_role lg_block_layer_role(const lg_graph *block, const lg_channels *channels, const lg_node *node);
+/* Into `report`: "layers" of a block, each with its role, FLOPs and parameters. */
 lego_status lg_block_report_layers(lg_json *report, const lg_graph *block, const lg_channels *channels);
 /* Push one channel group onto `groups`: channels, convolution groups, the reason if frozen, the layers that make and read
  * it. `*out` is borrowed. */

@@ -33,24 +33,30 @@ static double free_share(const char **reason, const lg_channels *channels, const
 
 /* --- blocks --- */
 
+lg_layer_role lg_block_layer_role(const lg_graph *block, const lg_channels *channels, const lg_node *node)
+{
+    const char *reason;
+
+    if (free_share(&reason, channels, block, node, node->outputs[0]) > 0.0)
+        return LG_LAYER_PRUNABLE;
+    return free_share(&reason, channels, block, node, node->inputs[0]) > 0.0 ? LG_LAYER_COMPRESSED : LG_LAYER_CARRIED;
+}
+
 lego_status lg_block_report_layers(lg_json *report, const lg_graph *block, const lg_channels *channels)
 {
+    static const char *const roles[] = { "prunable", "compressed", "carried" };
     lg_json *layers, *object;
-    const char *reason;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_json_set_array(&layers, report, "layers"));
     for (int32_t n = 0; n < block->n_nodes; n++) {
         const lg_node *node = &block->nodes[n];
-        const char *role = "prunable";
 
         if (!lg_op_is_compressible(node->op))
             continue;
-        if (free_share(&reason, channels, block, node, node->outputs[0]) == 0.0)
-            role = free_share(&reason, channels, block, node, node->inputs[0]) > 0.0 ? "compressed" : "carried";
         LG_TRY(lg_json_push_object(&object, layers));
         LG_TRY(lg_json_set_string(object, "name", node->name));
-        LG_TRY(lg_json_set_string(object, "role", role));
+        LG_TRY(lg_json_set_string(object, "role", roles[lg_block_layer_role(block, channels, node)]));
         LG_TRY(lg_json_set_int(object, "flops", lg_node_flops(block, node)));
         LG_TRY(lg_json_set_int(object, "parameters", lg_node_parameters(block, node)));
     }

@@ -132,15 +132,11 @@ done:
 
 static lego_status add_original(maker *making, int32_t b)
 {
-    lg_block *block = &making->store->blocks[b];
     lg_graph *graph = NULL;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_blocks_subgraph(&graph, making->graph, &making->blocks, b));
     LG_TRY(lg_graph_validate(graph));
-    for (int32_t n = 0; n < graph->n_nodes; n++)
-        if (lg_op_is_compressible(graph->nodes[n].op))
-            LG_TRY(lg_block_add_layer(block, graph->nodes[n].name));
     LG_TRY(lg_store_add_variant(making->store, b, "s0", 0.0, "f32", "original", graph));
     graph = NULL;
 done:
@@ -191,6 +187,13 @@ static lego_status plan_block(maker *making, int32_t b)
 
     LG_TRY(lg_prune_block_init(plan, block->variants[0].graph, block->name, making->sparsities, making->n_sparsities,
                                making->options.round_to));
+    for (int32_t n = 0; n < plan->graph->n_nodes; n++) {
+        const lg_node *node = &plan->graph->nodes[n];
+
+        if (lg_op_is_compressible(node->op) &&
+            lg_block_layer_role(plan->graph, plan->channels, node) != LG_LAYER_CARRIED)
+            LG_TRY(lg_block_add_layer(block, node->name));
+    }
     plan->report = block->report;
     LG_TRY(report_block(block, plan));
 done:
@@ -247,18 +250,10 @@ static lego_status make_variants(maker *making)
 {
     uint64_t seed = lego_context_seed(making->context);
     int32_t n_blocks = making->blocks.n_blocks;
-    lg_json *object;
-    lego_status status = LEGO_OK;
 
-    if (making->options.criterion != LEGO_CRITERION_RECONSTRUCT) {
-        LG_TRY(lg_prune_by_score(making->context, making->plans, n_blocks, making->options.criterion, seed));
-        goto done;
-    }
-    LG_TRY(lg_json_set_object(&object, making->store->info, "reconstruct"));
-    LG_TRY(lg_reconstruct(making->context, making->store, making->plans, n_blocks, making->options.dataset, seed,
-                          object));
-done:
-    return status;
+    if (making->options.criterion != LEGO_CRITERION_RECONSTRUCT)
+        return lg_prune_by_score(making->context, making->plans, n_blocks, making->options.criterion, seed);
+    return lg_error(LEGO_EUNSUPPORTED, "criterion reconstruct is not in this build yet");
 }
 
 static lego_status add_variants(maker *making, int32_t b)

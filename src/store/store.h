@@ -33,7 +33,7 @@ typedef struct lg_variant {
 typedef struct lg_block {
     char *name;          /* "b0" */
     int32_t n_layers;
-    char **layers;       /* compressible layers, names */
+    char **layers;       /* the compressible layers that lose channels, names */
     int32_t n_inputs, n_outputs;
     char **inputs, **outputs; /* boundary value names, as in the frame */
     int32_t n_variants;
