@@ -20,15 +20,13 @@ void lg_zoo_start(lg_zoo_builder *builder, const char *name)
     builder->status = lg_graph_create(&builder->graph, name);
 }
 
-lego_status lg_zoo_finish(lg_graph **out, lg_zoo_builder *builder, uint64_t seed)
+lego_status lg_zoo_finish(lg_graph **out, lg_zoo_builder *builder)
 {
     lego_status status = builder->status;
 
     *out = NULL;
     if (status == LEGO_OK)
         status = lg_graph_validate(builder->graph);
-    if (status == LEGO_OK)
-        status = lg_graph_initialize(builder->graph, seed);
     if (status == LEGO_OK) {
         *out = builder->graph;
         builder->graph = NULL;
@@ -59,7 +57,7 @@ int64_t lg_zoo_channels(const lg_zoo_builder *builder, int32_t value)
     return value == LG_NONE ? 0 : builder->graph->values[value].shape.dims[1];
 }
 
-/* A zero-filled weight "<node>.<slot>"; lg_zoo_finish() fills it. */
+/* A zero-filled weight "<node>.<slot>"; initialising fills it. */
 static int32_t add_weight(lg_zoo_builder *builder, const char *node, const char *slot, int n_dims, const int64_t *dims)
 {
     const lg_shape shape = lg_shape_make(n_dims, dims);

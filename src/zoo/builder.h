@@ -25,8 +25,8 @@ typedef struct lg_zoo_conv {
 /* Layers take and return value ids. A layer's name is `prefix` and `name` joined by a dot (`prefix` may be empty), as
  * torch joins the names of nested modules. Convolutions are padded by kernel / 2. */
 void lg_zoo_start(lg_zoo_builder *builder, const char *name);
-/* Validates, initialises from the seed, hands the graph over; frees it and returns the first failure otherwise. */
-lego_status lg_zoo_finish(lg_graph **out, lg_zoo_builder *builder, uint64_t seed);
+/* Validates and hands the graph over; frees it and returns the first failure otherwise. */
+lego_status lg_zoo_finish(lg_graph **out, lg_zoo_builder *builder);
 int32_t lg_zoo_input(lg_zoo_builder *builder, const int64_t input[3]);
 void lg_zoo_output(lg_zoo_builder *builder, int32_t value);
 int32_t lg_zoo_conv2d(lg_zoo_builder *builder, int32_t x, const char *prefix, const char *name, lg_zoo_conv conv);

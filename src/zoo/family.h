@@ -12,6 +12,9 @@ typedef struct lg_zoo_entry {
     lg_zoo_size defaults;
 } lg_zoo_entry;
 
+/* The graph of a name with every weight zero: lego_zoo_build() before initialisation. */
+lego_status lg_zoo_graph(lg_graph **out, const char *name, const lego_zoo_options *options);
+
 lego_status lg_zoo_build_resnet(lg_zoo_builder *builder, const lg_zoo_entry *entry, const lg_zoo_size *size);
 lego_status lg_zoo_build_resnet_cifar(lg_zoo_builder *builder, const lg_zoo_entry *entry, const lg_zoo_size *size);
 lego_status lg_zoo_build_resnext(lg_zoo_builder *builder, const lg_zoo_entry *entry, const lg_zoo_size *size);

@@ -95,28 +95,39 @@ done:
     return status;
 }
 
-lego_status lego_zoo_build(lego_model **out, lego_context *context, const char *name, const lego_zoo_options *options)
+lego_status lg_zoo_graph(lg_graph **out, const char *name, const lego_zoo_options *options)
 {
     lego_zoo_options opts = LEGO_ZOO_OPTIONS_INIT;
     const lg_zoo_entry *entry = NULL;
     lg_zoo_builder builder = { 0 };
     lg_zoo_size size;
-    lg_graph *graph = NULL;
     lego_status status = LEGO_OK;
 
-    if (!out || !name)
-        return lg_error(LEGO_EINVAL, "out and name must not be NULL");
     *out = NULL;
     LG_TRY(lg_options_read(&opts, sizeof(opts), options));
     LG_TRY(find_entry(&entry, name));
     LG_TRY(merge_options(&size, entry, &opts));
     lg_zoo_start(&builder, entry->name);
     LG_TRY(entry->build(&builder, entry, &size));
-    LG_TRY(lg_zoo_finish(&graph, &builder, lego_context_seed(context)));
+    LG_TRY(lg_zoo_finish(out, &builder));
+done:
+    lg_graph_free(builder.graph);
+    return status;
+}
+
+lego_status lego_zoo_build(lego_model **out, lego_context *context, const char *name, const lego_zoo_options *options)
+{
+    lg_graph *graph = NULL;
+    lego_status status = LEGO_OK;
+
+    if (!out || !name)
+        return lg_error(LEGO_EINVAL, "out and name must not be NULL");
+    *out = NULL;
+    LG_TRY(lg_zoo_graph(&graph, name, options));
+    LG_TRY(lg_graph_initialize(graph, lego_context_seed(context)));
     LG_TRY(lg_model_from_graph(out, graph));
     graph = NULL;
 done:
     lg_graph_free(graph);
-    lg_graph_free(builder.graph);
     return status;
 }
