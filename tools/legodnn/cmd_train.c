@@ -1,8 +1,7 @@
 /* `legodnn train`: train a whole classifier, the teacher. */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "cli.h"
+#include "inputs.h"
 
 struct train_args {
     const char *data, *device, *checkpoint;
@@ -62,27 +61,6 @@ static void print_epoch(const lego_train_epoch *epoch, void *payload)
     (void)fflush(report->cli->out);
 }
 
-static lego_status open_split(lego_dataset **out, cli_call *cli, const lego_model *model, const struct train_args *args,
-                              lego_split split)
-{
-    lego_dataset_options data = LEGO_DATASET_OPTIONS_INIT;
-    int64_t dims[LEGO_MAX_DIMS];
-    int n_dims = 0;
-    lego_status status;
-
-    CLI_TRY(lego_model_input_shape(model, 0, &n_dims, dims));
-    if (n_dims != 4)
-        return cli_fail(cli, "'%s' takes no images: its input has %d dimensions", cli->args[0], n_dims);
-    for (int i = 0; i < 3; i++)
-        data.input[i] = (int32_t)dims[i + 1];
-    data.split = split;
-    data.augment = split == LEGO_SPLIT_TRAIN && !args->no_augment;
-    data.limit = split == LEGO_SPLIT_TRAIN ? args->limit : 0;
-    CLI_TRY(lego_dataset_open(out, cli->context, args->data, &data));
-done:
-    return status;
-}
-
 /* The last epoch's numbers as a document. */
 static void print_json(cli_call *cli, const lego_train_epoch *last, const char *output)
 {
@@ -134,8 +112,8 @@ static lego_status run(cli_call *cli, const void *arguments)
 
     CLI_TRY(lego_torch_require(NULL, args->device));
     CLI_TRY(lego_model_load(&model, cli->context, cli->args[0]));
-    CLI_TRY(open_split(&data, cli, model, args, LEGO_SPLIT_TRAIN));
-    CLI_TRY(open_split(&val, cli, model, args, LEGO_SPLIT_VAL));
+    CLI_TRY(cli_open_data(&data, cli, model, args->data, LEGO_SPLIT_TRAIN, !args->no_augment, args->limit));
+    CLI_TRY(cli_open_data(&val, cli, model, args->data, LEGO_SPLIT_VAL, 0, 0));
     CLI_TRY(lego_train(&last, cli->context, model, data, val, &train));
     CLI_TRY(lego_model_save(model, output));
     (void)remove(train.checkpoint);

@@ -7,6 +7,7 @@
     X(zoo_list)                 \
     X(zoo_new)                  \
     X(train)                    \
+    X(retrain)                  \
     X(eval)
 
 #define CLI_ONLINE_COMMANDS(X) \
