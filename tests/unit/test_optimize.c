@@ -1,18 +1,8 @@
 /* Solvers against brute force: thousands of small random problems, with ties, tight, zero and impossible limits. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/alloc.h"
 #include "base/rng.h"
 #include "optimize/nearest.h"
 #include "optimize/problem.h"
+#include "support/support.h"
 
 /* A random problem: coarse values make ties likely. */
 typedef struct shape {
