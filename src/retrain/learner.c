@@ -139,7 +139,7 @@ lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_t
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&live, n));
-    LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_FROZEN, inputs, live, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_FROZEN, inputs, live));
     LG_TRY(loss_of(&loss, retrain, n, live, targets));
     LG_TRY(LG_TORCH(api, tensor_item(&value, loss)));
     if (isfinite(value)) {
@@ -172,7 +172,7 @@ lego_status lg_learner_loss(double *out, lg_learner *learner, lg_retrain *retrai
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&outputs, n));
-    LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_EVAL, inputs, outputs, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_EVAL, inputs, outputs));
     LG_TRY(loss_of(&loss, retrain, n, outputs, targets));
     LG_TRY(LG_TORCH(api, tensor_item(out, loss)));
 done:

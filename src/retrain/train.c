@@ -137,7 +137,7 @@ static lego_status run_batch(trainer *t, int64_t n, const float *images, const i
     lego_status status = LEGO_OK;
 
     LG_TRY(upload(&x, &y, t, n, images, labels));
-    LG_TRY(lg_torch_net_forward(t->net, training ? LG_TORCH_TRAIN : LG_TORCH_EVAL, &x, &logits, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(t->net, training ? LG_TORCH_TRAIN : LG_TORCH_EVAL, &x, &logits));
     LG_TRY(LG_TORCH(api, cross_entropy(&loss, logits, y, training ? t->opts->label_smoothing : 0.0)));
     LG_TRY(LG_TORCH(api, tensor_item(&value, loss)));
     LG_TRY(LG_TORCH(api, count_correct(&correct, logits, y)));

@@ -72,10 +72,10 @@ static lego_status run_frame(lg_retrain *r, int32_t s, lg_torch_tensor **inputs,
     lego_status status = LEGO_OK;
 
     gather(inputs, r->original, segment->n_inputs, segment->inputs);
-    LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, original, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, original));
     if (!all_same(r, segment)) {
         gather(inputs, r->composed, segment->n_inputs, segment->inputs);
-        LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, composed, 0, NULL, NULL));
+        LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, composed));
     }
 done:
     return status;
@@ -89,16 +89,16 @@ static lego_status run_block(lg_retrain *r, int32_t s, lg_torch_tensor **inputs,
     lego_status status = LEGO_OK;
 
     gather(inputs, r->original, segment->n_inputs, segment->inputs);
-    LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, original, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, original));
     gather(inputs, r->composed, segment->n_inputs, segment->inputs);
     LG_TRY(visit(r, block, inputs, original, composed, payload));
     if (segment->n_outputs == 0 || composed[0])
         goto done;
     /* The visit may have taken the drawn learner out: then the original stands in for it. */
     if (r->drawn[block] != LG_NONE && r->learners[r->drawn[block]].state != LG_LEARNER_FAILED)
-        LG_TRY(lg_torch_net_forward(r->learners[r->drawn[block]].net, LG_TORCH_EVAL, inputs, composed, 0, NULL, NULL));
+        LG_TRY(lg_torch_net_forward(r->learners[r->drawn[block]].net, LG_TORCH_EVAL, inputs, composed));
     else if (!all_same(r, segment))
-        LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, composed, 0, NULL, NULL));
+        LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, composed));
 done:
     return status;
 }

@@ -262,7 +262,7 @@ static const lg_torch_op_fn ops[LG_OP_N_KINDS] = {
     [LG_OP_DROPOUT] = run_dropout,
 };
 
-/* Whether the batch norm behind this layer is folded into it in this pass. Taps count as readers, see forward(). */
+/* Whether the batch norm behind this layer is folded into it in this pass. */
 static int folds(const lg_torch_pass *pass, const lg_node *node)
 {
     const lg_torch_net *net = pass->net;
@@ -436,33 +436,16 @@ static lego_status run_node(lg_torch_pass *pass, const lg_node *node)
     return status;
 }
 
-/* Taps are readers for the length of a pass, so that nothing is folded into, or written over, what they look at. */
-static void count_taps(lg_torch_net *net, int32_t n_taps, const int32_t *taps, int32_t *saved_reader)
-{
-    for (int32_t v = 0; v < net->graph->n_values; v++)
-        net->pending[v] = net->readers[v];
-    for (int32_t i = 0; i < n_taps; i++) {
-        saved_reader[i] = net->only_reader[taps[i]];
-        net->only_reader[taps[i]] = LG_NONE;
-        net->pending[taps[i]]++;
-    }
-}
-
 lego_status lg_torch_net_forward(lg_torch_net *net, lg_torch_mode mode, lg_torch_tensor *const *inputs,
-                                 lg_torch_tensor **outputs, int32_t n_taps, const int32_t *taps,
-                                 lg_torch_tensor **tapped)
+                                 lg_torch_tensor **outputs)
 {
     const lg_graph *graph = net->graph;
     const lg_torch_api *api = net->api;
     lg_torch_pass pass = { net, mode };
-    int32_t *saved_reader = NULL;
     lego_status status = LEGO_OK;
 
     memset(outputs, 0, sizeof(*outputs) * (size_t)graph->n_outputs);
-    for (int32_t i = 0; i < n_taps; i++)
-        tapped[i] = NULL;
-    LG_TRY(LG_CALLOC(&saved_reader, n_taps));
-    count_taps(net, n_taps, taps, saved_reader);
+    memcpy(net->pending, net->readers, sizeof(*net->pending) * (size_t)graph->n_values);
     if (mode == LG_TORCH_EVAL)
         LG_TRY(LG_TORCH(api, set_grad(0)));
     for (int32_t i = 0; i < graph->n_inputs; i++)
@@ -472,19 +455,12 @@ lego_status lg_torch_net_forward(lg_torch_net *net, lg_torch_mode mode, lg_torch
         LG_TRY(run_node(&pass, &graph->nodes[n]));
     for (int32_t i = 0; i < graph->n_outputs; i++)
         LG_TRY(LG_TORCH(api, tensor_share(&outputs[i], net->values[graph->outputs[i]])));
-    for (int32_t i = 0; i < n_taps; i++)
-        LG_TRY(LG_TORCH(api, tensor_share(&tapped[i], net->values[taps[i]])));
 done:
-    for (int32_t i = n_taps - 1; saved_reader && i >= 0; i--)
-        net->only_reader[taps[i]] = saved_reader[i];
     if (mode == LG_TORCH_EVAL && api->set_grad(1) != LEGO_OK && status == LEGO_OK)
         status = lg_torch_check(api, LEGO_EBACKEND, NULL);
     lg_torch_free_all(api, net->values, graph->n_values);
-    if (status != LEGO_OK) {
+    if (status != LEGO_OK)
         lg_torch_free_all(api, outputs, graph->n_outputs);
-        lg_torch_free_all(api, tapped, n_taps);
-    }
-    lg_free(saved_reader);
     return status;
 }
 

@@ -8,7 +8,6 @@
 #include "caching_allocator.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/GradMode.h>
@@ -186,10 +185,6 @@ lego_status tensor_share(Handle **out, const Handle *tensor) {
     return produce(out, [&] { return tensor->value; });
 }
 
-lego_status tensor_slice(Handle **out, const Handle *tensor, int64_t first, int64_t count) {
-    return produce(out, [&] { return tensor->value.narrow(0, first, count); });
-}
-
 lego_status tensor_cast(Handle **out, const Handle *tensor, lego_dtype dtype, lg_torch_layout layout) {
     return produce(out, [&] {
         const at::Tensor converted = tensor->value.to(scalar_type(dtype));
@@ -252,10 +247,6 @@ lego_status tensor_set_trainable(Handle *tensor, int trainable) {
     return guarded([&] { tensor->value.set_requires_grad(trainable != 0); });
 }
 
-lego_status tensor_keep_grad(Handle *tensor) {
-    return guarded([&] { tensor->value.retain_grad(); });
-}
-
 lego_status tensor_grad(Handle **out, const Handle *tensor) {
     *out = nullptr;
     return guarded([&] {
@@ -267,15 +258,6 @@ lego_status tensor_grad(Handle **out, const Handle *tensor) {
 
 lego_status tensor_drop_grad(Handle *tensor) {
     return guarded([&] { tensor->value.mutable_grad().reset(); });
-}
-
-lego_status tensors_finite(int *out, int n, Handle *const *tensors) {
-    return guarded([&] {
-        at::NoGradGuard no_grad;
-        *out = 1;
-        for (int i = 0; i < n && *out; i++)
-            *out = std::isfinite(tensors[i]->value.sum(at::kDouble).item().toDouble());
-    });
 }
 
 void tensor_free(Handle *tensor) { delete tensor; }
@@ -388,16 +370,6 @@ lego_status count_correct(int64_t *out, const Handle *logits, const Handle *labe
     });
 }
 
-lego_status sample_labels(Handle **out, const Handle *logits, uint64_t seed) {
-    return produce(out, [&] {
-        at::NoGradGuard no_grad;
-        const at::Tensor probability = at::softmax(logits->value.detach().to(at::kCPU, at::kFloat), 1);
-        return at::multinomial(probability, 1, false, at::detail::createCPUGenerator(seed))
-            .reshape({-1})
-            .to(logits->value.device());
-    });
-}
-
 lego_status distance(Handle **out, lg_torch_loss loss, const Handle *x, const Handle *target) {
     return produce(out, [&]() -> at::Tensor {
         const at::Tensor got = x->value.to(at::kFloat), want = target->value.to(at::kFloat);
@@ -413,15 +385,6 @@ lego_status distance(Handle **out, lg_torch_loss loss, const Handle *x, const Ha
 
 lego_status backward(const Handle *loss) {
     return guarded([&] { loss->value.backward(); });
-}
-
-lego_status channel_mean_square(double *out, const Handle *x) {
-    return guarded([&] {
-        at::NoGradGuard no_grad;
-        const at::Tensor v = x->value.detach().to(at::kDouble);
-        const at::Tensor mean = v.square().transpose(0, 1).reshape({v.size(1), -1}).mean(1).to(at::kCPU).contiguous();
-        std::memcpy(out, mean.data_ptr(), mean.nbytes());
-    });
 }
 
 // --- optimisers ---
@@ -508,7 +471,6 @@ const lg_torch_api api = {
     tensor_copy,
     tensor_detach,
     tensor_share,
-    tensor_slice,
     tensor_cast,
     tensor_assign,
     tensor_assign_host,
@@ -516,10 +478,8 @@ const lg_torch_api api = {
     tensor_shape,
     tensor_item,
     tensor_set_trainable,
-    tensor_keep_grad,
     tensor_grad,
     tensor_drop_grad,
-    tensors_finite,
     tensor_free,
     conv2d,
     linear,
@@ -536,10 +496,8 @@ const lg_torch_api api = {
     dropout,
     cross_entropy,
     count_correct,
-    sample_labels,
     distance,
     backward,
-    channel_mean_square,
     sgd_step,
     adam_step,
 };

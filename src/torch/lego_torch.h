@@ -68,7 +68,6 @@ typedef struct lg_torch_api {
     lego_status (*tensor_copy)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* own storage, no history */
     lego_status (*tensor_detach)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* shared storage, no history */
     lego_status (*tensor_share)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* a second handle */
-    lego_status (*tensor_slice)(lg_torch_tensor **out, const lg_torch_tensor *tensor, int64_t first, int64_t count);
     /* Element type and memory layout; part of the history. Layout applies to four dimensions only. */
     lego_status (*tensor_cast)(lg_torch_tensor **out, const lg_torch_tensor *tensor, lego_dtype dtype,
                                lg_torch_layout layout);
@@ -79,10 +78,8 @@ typedef struct lg_torch_api {
     lego_status (*tensor_shape)(const lg_torch_tensor *tensor, int *n_dims, int64_t *dims);
     lego_status (*tensor_item)(double *out, const lg_torch_tensor *tensor);
     lego_status (*tensor_set_trainable)(lg_torch_tensor *tensor, int trainable);
-    lego_status (*tensor_keep_grad)(lg_torch_tensor *tensor); /* of a value that is no leaf */
     lego_status (*tensor_grad)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* NULL where there is none */
     lego_status (*tensor_drop_grad)(lg_torch_tensor *tensor);
-    lego_status (*tensors_finite)(int *out, int n, lg_torch_tensor *const *tensors);
     void (*tensor_free)(lg_torch_tensor *tensor);
 
     /* --- ops: x (N,C,H,W) unless said otherwise; bias may be NULL --- */
@@ -115,14 +112,10 @@ typedef struct lg_torch_api {
     lego_status (*cross_entropy)(lg_torch_tensor **out, const lg_torch_tensor *logits, const lg_torch_tensor *labels,
                                  double label_smoothing);
     lego_status (*count_correct)(int64_t *out, const lg_torch_tensor *logits, const lg_torch_tensor *labels);
-    /* One label a row, drawn from softmax(logits). */
-    lego_status (*sample_labels)(lg_torch_tensor **out, const lg_torch_tensor *logits, uint64_t seed);
     /* Distance of x to target of the same shape: a mean over elements, or one minus the mean cosine of the samples. */
     lego_status (*distance)(lg_torch_tensor **out, lg_torch_loss loss, const lg_torch_tensor *x,
                             const lg_torch_tensor *target);
     lego_status (*backward)(const lg_torch_tensor *loss);
-    /* Mean over batch and positions of the squared elements, per channel: x (N,C,...) -> (C) in double. */
-    lego_status (*channel_mean_square)(double *out, const lg_torch_tensor *x);
 
     /* --- optimisers: one step over n leaves from their gradients, which are dropped afterwards --- */
     /* torch's SGD: v = momentum v + (g + decay w); w -= lr v. Buffers start as zeros. */

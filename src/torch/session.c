@@ -74,7 +74,7 @@ lego_status lego_torch_session_run(lego_torch_session *session, int64_t n, const
     for (int32_t i = 0; i < graph->n_inputs; i++)
         LG_TRY(lg_torch_upload(&session->inputs[i], api, &graph->values[graph->inputs[i]], n, inputs[i],
                                session->device));
-    LG_TRY(lg_torch_net_forward(session->net, LG_TORCH_EVAL, session->inputs, session->outputs, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(session->net, LG_TORCH_EVAL, session->inputs, session->outputs));
     for (int32_t i = 0; i < graph->n_outputs; i++) {
         const int64_t elements = n * lg_value_elements(&graph->values[graph->outputs[i]]);
 

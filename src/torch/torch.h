@@ -38,11 +38,9 @@ void lg_torch_net_free(lg_torch_net *net);
 void lg_torch_net_set_recipe(lg_torch_net *net, lg_torch_recipe recipe);
 const lg_graph *lg_torch_net_graph(const lg_torch_net *net);
 
-/* inputs[i]: (N,...) of graph input i; outputs[i] receives a new handle, held as the recipe says. taps[i] is a value
- * whose tensor tapped[i] receives as well (before anything is fused into it); n_taps 0 for none. */
+/* inputs[i]: (N,...) of graph input i; outputs[i] receives a new handle, held as the recipe says. */
 lego_status lg_torch_net_forward(lg_torch_net *net, lg_torch_mode mode, lg_torch_tensor *const *inputs,
-                                 lg_torch_tensor **outputs, int32_t n_taps, const int32_t *taps,
-                                 lg_torch_tensor **tapped);
+                                 lg_torch_tensor **outputs);
 
 /* Trainable leaves; weight_ids[i] is the graph weight of leaf i. Borrowed. */
 int32_t lg_torch_net_n_leaves(const lg_torch_net *net);

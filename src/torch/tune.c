@@ -42,7 +42,7 @@ static lego_status step(lg_torch_net *net, const lg_torch_api *api, lg_torch_mod
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&outputs, n_outputs));
-    LG_TRY(lg_torch_net_forward(net, mode, inputs, outputs, 0, NULL, NULL));
+    LG_TRY(lg_torch_net_forward(net, mode, inputs, outputs));
     LG_TRY(LG_TORCH(api, tensor_zeros_like(&zeros, outputs[0])));
     LG_TRY(LG_TORCH(api, distance(&loss, LG_TORCH_MSE, outputs[0], zeros)));
     LG_TRY(LG_TORCH(api, backward(loss)));

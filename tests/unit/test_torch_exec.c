@@ -1,4 +1,4 @@
-/* torch/exec_torch.c: graphs on ATen against the reference engine; gradients, recipes, taps, weights in and out. */
+/* torch/exec_torch.c: graphs on ATen against the reference engine; gradients, recipes, weights in and out. */
 #include "support/graphs.h"
 
 #include <math.h>
@@ -72,7 +72,7 @@ static float *forward(lg_torch_net *net, lg_torch_mode mode, const float *x)
     lg_torch_tensor *tx, *ty;
 
     assert_ok(lg_torch_upload(&tx, api, in(graph), BATCH, x, "cpu"));
-    assert_ok(lg_torch_net_forward(net, mode, &tx, &ty, 0, NULL, NULL));
+    assert_ok(lg_torch_net_forward(net, mode, &tx, &ty));
     assert_ok(LG_TORCH(api, tensor_to_host(ty, y, (size_t)out_count(graph) * sizeof(float))));
     lg_torch_free_all(api, (lg_torch_tensor *[]){ tx, ty }, 2);
     return y;
@@ -111,7 +111,7 @@ static double loss_and_backward(lg_torch_net *net, const float *x, int backward)
     double value = 0.0;
 
     assert_ok(lg_torch_upload(&tx, api, in(graph), BATCH, x, "cpu"));
-    assert_ok(lg_torch_net_forward(net, LG_TORCH_FROZEN, &tx, &ty, 0, NULL, NULL));
+    assert_ok(lg_torch_net_forward(net, LG_TORCH_FROZEN, &tx, &ty));
     assert_ok(LG_TORCH(api, tensor_zeros_like(&zeros, ty)));
     assert_ok(LG_TORCH(api, distance(&loss, LG_TORCH_MSE, ty, zeros)));
     assert_ok(LG_TORCH(api, tensor_item(&value, loss)));
@@ -188,53 +188,6 @@ static void test_torch_exec__bf16_is_near_float32(void **state)
     lg_free(x);
     lg_free(want);
     lg_free(got);
-}
-
-/* conv -> bn -> relu: with a tap on each value nothing may be folded or overwritten. */
-static void test_torch_exec__taps_see_values_as_the_graph_defines_them(void **state)
-{
-    maker m;
-    int32_t values[3];
-    int64_t n;
-    float *x, *tapped[3], *want, *untapped;
-    lg_torch_tensor *tx, *ty, *taps[3];
-    lg_torch_net *net;
-    lg_graph *graph;
-
-    maker_start(&m, 11);
-    values[0] = make_conv(&m, make_input(&m, 2, 5, 5), 4, 3, 1, 1, 1);
-    values[1] = make_bn(&m, values[0]);
-    values[2] = make_unary(&m, values[1], "relu", NULL);
-    graph = maker_finish(&m, make_conv(&m, values[2], 2, 1, 1, 1, 0));
-    n = BATCH * 4 * 25;
-    x = random_floats(BATCH * 50, 11);
-    want = reference(graph, x);
-    assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
-    assert_ok(lg_torch_upload(&tx, api, in(graph), BATCH, x, "cpu"));
-    assert_ok(lg_torch_net_forward(net, LG_TORCH_FROZEN, &tx, &ty, 3, values, taps));
-    for (int i = 0; i < 3; i++) {
-        tapped[i] = lg_calloc((size_t)n, sizeof(float));
-        assert_ok(LG_TORCH(api, tensor_to_host(taps[i], tapped[i], (size_t)n * sizeof(float))));
-    }
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t c = i / 25 % 4;
-        const float *w[4];
-
-        for (int k = 0; k < 4; k++)
-            w[k] = lg_tensor_data(lg_node_weight(graph, &graph->nodes[1], k));
-        assert_near(tapped[1][i], w[0][c] * (tapped[0][i] - w[2][c]) / sqrt(w[3][c] + 1e-5) + w[1][c], 1e-5, 1e-4);
-        assert_true(tapped[2][i] == (tapped[1][i] > 0 ? tapped[1][i] : 0.f));
-    }
-    untapped = forward(net, LG_TORCH_EVAL, x);
-    assert_close(untapped, want, out_count(graph), 1e-5, 11);
-    lg_torch_free_all(api, (lg_torch_tensor *[]){ tx, ty, taps[0], taps[1], taps[2] }, 5);
-    lg_torch_net_free(net);
-    lg_graph_free(graph);
-    for (int i = 0; i < 3; i++)
-        lg_free(tapped[i]);
-    lg_free(x);
-    lg_free(want);
-    lg_free(untapped);
 }
 
 static void test_torch_exec__weights_go_in_and_come_back(void **state)
@@ -328,7 +281,6 @@ int main(void)
         cmocka_unit_test(test_torch_exec__random_graphs_equal_the_reference_engine),
         cmocka_unit_test(test_torch_exec__gradients_lower_the_loss_as_they_promise),
         cmocka_unit_test(test_torch_exec__bf16_is_near_float32),
-        cmocka_unit_test(test_torch_exec__taps_see_values_as_the_graph_defines_them),
         cmocka_unit_test(test_torch_exec__weights_go_in_and_come_back),
         cmocka_unit_test(test_torch_exec__training_moves_running_statistics),
         cmocka_unit_test(test_torch_exec__session_runs_a_zoo_model),

@@ -87,7 +87,7 @@ static lego_status run(cli_call *cli, const void *arguments)
 
     CLI_TRY(lego_torch_require(NULL, args->device));
     CLI_TRY(lego_store_open(&store, cli->context, cli->args[0]));
-    CLI_TRY(lego_store_compose(&model, store, NULL));
+    CLI_TRY(cli_load_model(&model, cli, cli->args[0], NULL)); /* for its input's size */
     CLI_TRY(cli_open_data(&data, cli, model, args->data, LEGO_SPLIT_TRAIN, !args->no_augment, args->limit));
     CLI_TRY(cli_open_data(&held_out, cli, model, args->data, LEGO_SPLIT_VAL, 0, args->held_out));
     CLI_TRY(lego_retrain(&report, cli->context, store, data, held_out, &retrain));
