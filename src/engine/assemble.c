@@ -202,10 +202,11 @@ done:
 }
 
 /* Make a cell be at hand in a layout. */
-static lego_status bring(where *out, lg_plan *plan, int32_t step, int32_t cell, lg_layout layout,
+static lego_status bring(where *out, lg_plan *plan, int32_t step, int32_t cell, lg_layout wanted,
                          const lg_reorder_costs *reorders)
 {
     int32_t base = plan->program->cells[cell].base;
+    lg_layout layout = lg_layout_wanted(plan->program, cell, wanted);
     unsigned at_hand = 0;
     lg_layout from;
     lego_status status = LEGO_OK;

@@ -69,6 +69,33 @@ lg_layout lg_layout_source(unsigned at_hand, const lg_reorder_costs *costs, lg_l
     return best;
 }
 
+lg_layout lg_layout_wanted(const lg_program *program, int32_t cell, lg_layout layout)
+{
+    return program->cells[cell].base == cell ? layout : LG_LAYOUT_PLAIN;
+}
+
+/* A view has the row-major bytes of its base, whatever its own shape: a kernel may only read it in a layout that means
+ * the same for that shape. */
+static int reads_as(const lg_program *program, int32_t cell, lg_layout layout, int block)
+{
+    int64_t dims[4];
+
+    if (program->cells[cell].base == cell)
+        return 1;
+    lg_work_dims(dims, &program->cells[cell]);
+    return lg_layouts_coincide(dims, layout, LG_LAYOUT_PLAIN, block);
+}
+
+static int fits(const lg_program *program, int32_t step, const lg_candidate *candidate, int block)
+{
+    const lg_step *what = &program->steps[step];
+
+    for (int32_t i = 0; i < what->n_inputs; i++)
+        if (!reads_as(program, lg_work_input(program, what, i), candidate->in, block))
+            return 0;
+    return what->residual == LG_NONE || reads_as(program, what->residual, candidate->out, block);
+}
+
 int lg_residual_is_free(const lg_program *program, int32_t step, const lg_candidate *candidate, int block)
 {
     const lg_step *s = &program->steps[step];
@@ -132,14 +159,16 @@ static void set_bits(const search *s, uint64_t *key, int32_t cell, unsigned bits
 /* --- one step --- */
 
 /* Bring a cell to a layout: what it costs; the copy stays at hand. */
-static double bring(const search *s, uint64_t *key, int32_t cell, lg_layout layout)
+static double bring(const search *s, uint64_t *key, int32_t cell, lg_layout wanted)
 {
-    unsigned bits = get_bits(s, key, cell);
-    const lg_reorder_costs *costs = &s->reorders[cell];
+    int32_t base = s->program->cells[cell].base;
+    lg_layout layout = lg_layout_wanted(s->program, cell, wanted);
+    unsigned bits = get_bits(s, key, base);
+    const lg_reorder_costs *costs = &s->reorders[base];
 
     if (bits & (1u << layout))
         return 0.0;
-    set_bits(s, key, cell, bits | lg_layout_bits(&s->program->cells[cell], layout, s->block));
+    set_bits(s, key, base, bits | lg_layout_bits(&s->program->cells[base], layout, s->block));
     return costs->us[lg_layout_source(bits, costs, layout)][layout];
 }
 
@@ -151,12 +180,11 @@ static double take_step(const search *s, uint64_t *key, int32_t step, int choice
     double us = s->options[step].us[choice];
 
     for (int32_t i = 0; i < what->n_inputs; i++)
-        us += bring(s, key, program->cells[lg_work_input(program, what, i)].base, candidate->in);
+        us += bring(s, key, lg_work_input(program, what, i), candidate->in);
     if (what->residual != LG_NONE) {
-        int32_t residual = program->cells[what->residual].base;
-        us += bring(s, key, residual, candidate->out);
+        us += bring(s, key, what->residual, candidate->out);
         if (!lg_residual_is_free(program, step, candidate, s->block))
-            us += s->reorders[residual].us[candidate->out][candidate->out];
+            us += s->reorders[program->cells[what->residual].base].us[candidate->out][candidate->out];
     }
     set_bits(s, key, what->output, lg_layout_bits(&program->cells[what->output], candidate->out, s->block));
     return us;
@@ -227,7 +255,8 @@ static lego_status search_steps(search *s, uint64_t *key)
         for (int32_t k = 0; k < s->counts[step]; k++)
             for (int choice = 0; choice < s->options[step].n_candidates; choice++) {
                 double us = s->layers[(size_t)step * BEAM + (size_t)k].us;
-                if (!(s->options[step].us[choice] < INFINITY))
+                if (!(s->options[step].us[choice] < INFINITY) ||
+                    !fits(program, step, &s->options[step].candidates[choice], s->block))
                     continue;
                 memcpy(key, &s->keys[(size_t)k * s->n_words], bytes);
                 us += take_step(s, key, step, choice);
@@ -254,7 +283,7 @@ static int32_t best_end(const search *s, uint64_t *key)
         double us = s->layers[(size_t)program->n_steps * BEAM + (size_t)k].us;
         memcpy(key, &s->keys[(size_t)k * s->n_words], s->n_words * sizeof(*key));
         for (int32_t i = 0; i < program->n_outputs; i++)
-            us += bring(s, key, program->cells[program->outputs[i]].base, LG_LAYOUT_PLAIN);
+            us += bring(s, key, program->outputs[i], LG_LAYOUT_PLAIN);
         if (us < best_us) {
             best_us = us;
             best = k;

@@ -27,6 +27,8 @@ lego_status lg_layouts_choose(int32_t *choices, const lg_program *program, int b
 unsigned lg_layout_bits(const lg_cell *cell, lg_layout layout, int block);
 /* The layout, of those at hand, to reorder from. */
 lg_layout lg_layout_source(unsigned at_hand, const lg_reorder_costs *costs, lg_layout to);
+/* The layout in which a reader gets a cell: a view is always read row-major. */
+lg_layout lg_layout_wanted(const lg_program *program, int32_t cell, lg_layout layout);
 /* Whether a step that sums into its residual may overwrite the residual's copy in the output's layout. */
 int lg_residual_is_free(const lg_program *program, int32_t step, const lg_candidate *candidate, int block);
 
