@@ -56,7 +56,10 @@ static lego_status check_replaceable(const char *path)
     if (!lg_dir_exists(path))
         return lg_error(LEGO_EINVAL, "%s: exists and is no folder", path);
     LG_TRY(lg_dir_list(&names, &n, path));
-    if (n > 0 && lg_manifest_read_checksum(&checksum, path) != LEGO_OK)
+    if (n == 0)
+        goto done;
+    status = lg_manifest_read_checksum(&checksum, path);
+    if (status == LEGO_ENOTFOUND || status == LEGO_EFORMAT)
         LG_FAIL(LEGO_EINVAL, "%s: exists and is not a store: remove it or choose another place", path);
 done:
     lg_names_free(names, n);
