@@ -161,7 +161,7 @@ done:
     return status;
 }
 
-lego_status lg_solve_pareto(lg_answer *out, const lg_problem *problem, size_t max_states)
+lego_status lg_solve_pareto(lg_answer *out, const lg_problem *problem, size_t max_states, int32_t max_points)
 {
     frontier f;
     size_t most;
@@ -188,6 +188,10 @@ lego_status lg_solve_pareto(lg_answer *out, const lg_problem *problem, size_t ma
             thinned = 1;
             LG_TRY(thin(&f, most));
         }
+    }
+    if (max_points > 0 && f.merge.n_states - lg_merge_last(&f.merge) > (size_t)max_points) {
+        thinned = 1;
+        LG_TRY(thin(&f, (size_t)max_points));
     }
     LG_TRY(hand_over(out, &f, problem));
     out->proven = !thinned;

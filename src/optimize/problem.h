@@ -69,8 +69,8 @@ lego_status lg_solve_exact(lg_answer *out, const lg_problem *problem, int32_t k,
 lego_status lg_solve_glpk(lg_answer *out, const lg_problem *problem, int32_t time_limit_ms);
 
 /* Every selection that no other one beats in cost, latency and bytes at once, within the limits, by rising cost
- * (pareto.c). Where more than `max_states` partial selections would be kept, a regular thinning keeps the frontier's
- * shape and `proven` is 0. */
-lego_status lg_solve_pareto(lg_answer *out, const lg_problem *problem, size_t max_states);
+ * (pareto.c); at most `max_points` of them, 0 = all. Where more than `max_states` partial selections or too many points
+ * would be kept, a regular thinning keeps the frontier's shape and `proven` is 0. */
+lego_status lg_solve_pareto(lg_answer *out, const lg_problem *problem, size_t max_states, int32_t max_points);
 
 #endif

@@ -262,7 +262,7 @@ static void test_optimize__pareto_equals_brute_force(void **state)
             if (!beaten)
                 all[kept++] = all[a];
         }
-        assert_int_equal(lg_solve_pareto(&answer, &problem, (size_t)1 << 22), n ? LEGO_OK : LEGO_EINFEASIBLE);
+        assert_int_equal(lg_solve_pareto(&answer, &problem, (size_t)1 << 22, 0), n ? LEGO_OK : LEGO_EINFEASIBLE);
         if (n > 0) {
             assert_true(answer.proven);
             assert_int_equal(answer.n_selections, kept);
@@ -289,8 +289,8 @@ static void test_optimize__thinned_frontier_keeps_its_ends(void **state)
     assert_int_equal(lg_problem_init(&problem, 14, n_variants), LEGO_OK);
     for (int i = 0; i < 14 * 4; i++)
         problem.demands[i] = (lg_demand){ below(&rng, 1000), below(&rng, 1000), below(&rng, 1000) };
-    assert_int_equal(lg_solve_pareto(&whole, &problem, (size_t)1 << 24), LEGO_OK);
-    assert_int_equal(lg_solve_pareto(&thin, &problem, 14 * 300), LEGO_OK);
+    assert_int_equal(lg_solve_pareto(&whole, &problem, (size_t)1 << 24, 0), LEGO_OK);
+    assert_int_equal(lg_solve_pareto(&thin, &problem, 14 * 300, 0), LEGO_OK);
     assert_true(whole.proven);
     assert_false(thin.proven);
     assert_in_range(thin.n_selections, 20, 310);
@@ -390,7 +390,7 @@ static void test_optimize__rejects_values_out_of_range(void **state)
     problem.demands[3].latency = -1;
     assert_int_equal(lg_solve_exact(&answer, &problem, 1, 1000), LEGO_EINVAL);
     assert_non_null(strstr(lego_last_error(), "block 1 variant 1"));
-    assert_int_equal(lg_solve_pareto(&answer, &problem, 1000), LEGO_EINVAL);
+    assert_int_equal(lg_solve_pareto(&answer, &problem, 1000, 0), LEGO_EINVAL);
     problem.demands[3].latency = 0;
     problem.demands[1].cost = LG_PROBLEM_MAX_VALUE + 1;
     assert_int_equal(lg_solve_exact(&answer, &problem, 1, 1000), LEGO_EINVAL);
@@ -425,7 +425,7 @@ static void test_optimize__survives_failing_allocations(void **state)
             problem.latency_limit = solver == 3 ? 1 : 5000;
             lg_alloc_fail_after(n);
             status = solver == 0   ? lg_solve_exact(&answer, &problem, 3, LG_EXACT_DEFAULT_STATES)
-                     : solver == 1 ? lg_solve_pareto(&answer, &problem, 2000)
+                     : solver == 1 ? lg_solve_pareto(&answer, &problem, 2000, 0)
                      : solver == 2 ? lg_solve_glpk(&answer, &problem, 0)
                                    : lg_nearest(&shortfall, &problem);
             lg_alloc_fail_after(-1);
