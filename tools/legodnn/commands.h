@@ -12,6 +12,7 @@
 
 #define CLI_ONLINE_COMMANDS(X) \
     X(profile)                 \
+    X(optimize)                \
     X(info)                    \
     X(help)
 
