@@ -53,7 +53,82 @@ static lego_status find_limits(lg_block_limits *out, const lg_graph *graph, doub
     return LEGO_OK;
 }
 
-/* The choice of one mode, and its gain. */
+/* --- the choice of one mode --- */
+
+static void mark_nodes(uint8_t *in_set, const lg_candidates *candidates, const lg_candidate *candidate)
+{
+    for (int32_t i = 0; i < candidate->n_nodes; i++)
+        in_set[candidates->nodes[candidate->first_node + i]] = 1;
+}
+
+/* A candidate's worth by the exact analysis of its channels; a negative gain if it is no block after all. */
+static lego_status measure(lg_worth *out, const lg_graph *graph, const lg_candidates *candidates,
+                           const lg_candidate *candidate, const lg_block_limits *limits)
+{
+    uint8_t *in_set = NULL;
+    lg_graph *block = NULL;
+    lg_channels *channels = NULL;
+    int32_t n_compressed = 0;
+    lego_status status = LEGO_OK;
+
+    *out = candidate->worth;
+    out->gain = candidates->bonus;
+    out->parameters = 0;
+    LG_TRY(LG_CALLOC(&in_set, graph->n_nodes));
+    mark_nodes(in_set, candidates, candidate);
+    LG_TRY(lg_graph_subgraph(&block, graph, in_set, NULL, NULL));
+    LG_TRY(lg_channels_analyze(&channels, block, 1));
+    for (int32_t n = 0; n < block->n_nodes; n++) {
+        const lg_node *node = &block->nodes[n];
+        double share;
+
+        if (!lg_op_is_compressible(node->op))
+            continue;
+        share = lg_layer_free_share(NULL, channels, block, node, 1);
+        n_compressed += lg_block_layer_role(block, channels, node) != LG_LAYER_CARRIED;
+        out->gain += llround(share * (double)lg_node_flops(block, node));
+        out->parameters += llround(share * (double)lg_node_parameters(block, node));
+    }
+    if (out->parameters == 0 || n_compressed > limits->max)
+        out->gain = -1;
+done:
+    lg_channels_free(channels);
+    lg_graph_free(block);
+    lg_free(in_set);
+    return status;
+}
+
+/* Candidates are estimated (ties.c); what gets chosen is measured, and the choice repeated until all of it was. */
+static lego_status choose_measured(int32_t **chosen, int32_t *n_chosen, lg_candidates *candidates,
+                                   const lg_graph *graph, const lg_block_limits *limits)
+{
+    uint8_t *is_measured = NULL;
+    int again = 1;
+    lego_status status = LEGO_OK;
+
+    *chosen = NULL;
+    LG_TRY(LG_CALLOC(&is_measured, candidates->n));
+    while (again) {
+        again = 0;
+        lg_free(*chosen);
+        *chosen = NULL;
+        LG_TRY(lg_candidates_choose(chosen, n_chosen, candidates, graph->n_nodes));
+        for (int32_t i = 0; i < *n_chosen; i++) {
+            lg_candidate *candidate = &candidates->list[(*chosen)[i]];
+            lg_worth worth;
+
+            if (is_measured[(*chosen)[i]]++)
+                continue;
+            LG_TRY(measure(&worth, graph, candidates, candidate, limits));
+            again |= worth.gain != candidate->worth.gain || worth.parameters != candidate->worth.parameters;
+            candidate->worth = worth;
+        }
+    }
+done:
+    lg_free(is_measured);
+    return status;
+}
+
 static lego_status find_in_mode(lg_blocks *out, int64_t *gain, const lg_graph *graph, lg_ties *ties)
 {
     lg_candidates candidates = { 0 };
@@ -62,7 +137,7 @@ static lego_status find_in_mode(lg_blocks *out, int64_t *gain, const lg_graph *g
 
     *gain = 0;
     LG_TRY(lg_candidates_find(&candidates, graph, ties, out->mode, &out->limits));
-    LG_TRY(lg_candidates_choose(&chosen, &out->n_blocks, &candidates, graph->n_nodes));
+    LG_TRY(choose_measured(&chosen, &out->n_blocks, &candidates, graph, &out->limits));
     LG_TRY(LG_CALLOC(&out->block_of, graph->n_nodes));
     for (int32_t n = 0; n < graph->n_nodes; n++)
         out->block_of[n] = LG_NONE;
@@ -78,6 +153,8 @@ done:
     lg_candidates_dispose(&candidates);
     return status;
 }
+
+/* --- the modes --- */
 
 /* All modes; of those that cover as much as the best one, the simplest. */
 static lego_status find_in_all_modes(lg_blocks *out, const lg_graph *graph, lg_ties *ties)

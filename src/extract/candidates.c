@@ -269,12 +269,21 @@ done:
     return status;
 }
 
+/* FLOPs of the set's nodes, a share of the model's, squared: a sum of these is least where blocks are alike. */
+static double imbalance(const walker *walk)
+{
+    double flops = 0.0;
+
+    for (int32_t i = 0; i < walk->n_nodes; i++)
+        flops += (double)walk->flops[walk->nodes[i]];
+    return flops / walk->total_flops * (flops / walk->total_flops);
+}
+
 /* Keep the set as a candidate if it makes a block. */
 static lego_status consider(walker *walk)
 {
     lg_worth worth = { .n_blocks = 1 };
     int32_t n_compressed = 0;
-    double flops = 0.0;
 
     if (walk->n_layers < walk->limits->min || !has_all_uses_of_its_weights(walk) || !is_connected(walk))
         return LEGO_OK;
@@ -284,7 +293,6 @@ static lego_status consider(walker *walk)
         const lg_node *node = &walk->graph->nodes[n];
         double output_share;
 
-        flops += (double)walk->flops[n];
         if (!is_layer(walk, n))
             continue;
         output_share = lg_ties_free_share(walk->ties, node->outputs[0]);
@@ -294,8 +302,8 @@ static lego_status consider(walker *walk)
     }
     if (worth.parameters == 0 || n_compressed > walk->limits->max)
         return LEGO_OK;
-    worth.gain += llround(LG_BLOCK_BONUS * walk->total_flops);
-    worth.imbalance = flops / walk->total_flops * (flops / walk->total_flops);
+    worth.gain += walk->out->bonus;
+    worth.imbalance = imbalance(walk);
     return add_candidate(walk, &worth);
 }
 
@@ -402,7 +410,7 @@ done:
 
 static int is_unary(const lg_node *node)
 {
-    return node->op->infer_shape == lg_op_unary_infer;
+    return node->n_inputs == 1 && node->op->infer_shape == lg_op_unary_infer; /* sums share that rule */
 }
 
 static lego_status walk_all(walker *walk, lego_block_mode mode)
@@ -446,6 +454,8 @@ static void dispose_walk(walker *walk)
 static lego_status init_walk(walker *walk)
 {
     const lg_graph *graph = walk->graph;
+    double layer_flops = 0.0;
+    int32_t n_layers = 0;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_graph_uses(&walk->uses, graph));
@@ -468,10 +478,15 @@ static lego_status init_walk(walker *walk)
         walk->flops[n] = lg_node_flops(graph, node);
         walk->parameters[n] = lg_node_parameters(graph, node);
         walk->total_flops += (double)walk->flops[n];
+        if (is_layer(walk, n)) {
+            layer_flops += (double)walk->flops[n];
+            n_layers++;
+        }
         for (int32_t w = 0; w < node->n_weights; w++)
             if (node->weights[w] != LG_NONE)
                 walk->weight_uses[node->weights[w]]++;
     }
+    walk->out->bonus = n_layers > 0 ? llround(LG_BLOCK_BONUS * layer_flops / n_layers) : 0;
     for (int32_t i = 0; i < graph->n_outputs; i++)
         walk->is_output[graph->outputs[i]] = 1;
 done:

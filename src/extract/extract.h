@@ -28,13 +28,13 @@ void lg_ties_freeze_value(lg_ties *ties, int32_t value);
 double lg_ties_free_share(lg_ties *ties, int32_t value);
 
 /* --- candidates.c --- */
-/* One more block is worth this share of the model's FLOPs: blocks are what the optimiser can choose, and what is merged
- * into one can only shrink together. Without it two blocks become one to make half a percent more prunable. */
-#define LG_BLOCK_BONUS 0.01
+/* One more block is worth this many of the model's average layers: blocks are what the optimiser can choose, and what is
+ * merged into one can only shrink together. Without it two blocks become one to make half a percent more prunable. */
+#define LG_BLOCK_BONUS 0.5
 
 /* What a block is worth; sums over blocks. Compared from the top. */
 typedef struct lg_worth {
-    int64_t gain;       /* FLOPs of its prunable layers, each times its free share, and LG_BLOCK_BONUS for being one more */
+    int64_t gain;       /* FLOPs of its prunable layers, each times its free share, and the bonus for being one more */
     int64_t parameters; /* of its prunable layers, likewise */
     int32_t n_blocks;
     int32_t n_open;     /* outputs that only feed a sum outside: fewer are better */
@@ -50,6 +50,7 @@ typedef struct lg_candidate {
 typedef struct lg_candidates {
     int32_t *order; /* all nodes, topologically, branches kept together; a span of positions is convex */
     int32_t n;
+    int64_t bonus; /* part of every candidate's gain */
     lg_candidate *list;
     int32_t *nodes;
     size_t capacity, n_nodes, nodes_capacity;
@@ -67,7 +68,7 @@ lego_status lg_candidates_find(lg_candidates *out, const lg_graph *graph, lg_tie
 void lg_candidates_dispose(lg_candidates *candidates);
 
 /* --- choose.c --- */
-/* The best disjoint candidates, in order: indices into `candidates->list`. Free with lg_free. */
+/* The best disjoint candidates, in order: indices into `candidates->list`; none of negative gain. Free with lg_free. */
 lego_status lg_candidates_choose(int32_t **out, int32_t *n_out, const lg_candidates *candidates, int32_t n_nodes);
 
 /* --- blocks.c --- */
@@ -85,6 +86,10 @@ void lg_blocks_dispose(lg_blocks *blocks);
 lego_status lg_blocks_subgraph(lg_graph **out, const lg_graph *graph, const lg_blocks *blocks, int32_t block);
 
 /* --- report.c --- */
+/* The share of a layer's output (or input) channels that can go, exactly; *reason (may be NULL): why the first that
+ * cannot does not. `channels` is of a whole block, interface frozen. */
+double lg_layer_free_share(const char **reason, const lg_channels *channels, const lg_graph *block, const lg_node *layer,
+                           int of_output);
 /* Shares of the layers' FLOPs and parameters in blocks, prunable, compressed; every layer whose output channels stay,
  * with the reason. For the manifest ("coverage") and "legodnn.blocks/1". */
 lego_status lg_blocks_coverage(lg_json **out, const lg_graph *graph, const lg_blocks *blocks);

@@ -12,22 +12,24 @@ static int channel_axis(const lg_graph *graph, const lg_node *node, int32_t valu
     return node->op->kind == LG_OP_LINEAR ? graph->values[value].shape.n_dims - 1 : 1;
 }
 
-/* The share of a layer's output (or input) channels that can go; why the first that cannot does not. */
-static double free_share(const char **reason, const lg_channels *channels, const lg_graph *graph, const lg_node *node,
-                         int32_t value)
+double lg_layer_free_share(const char **reason, const lg_channels *channels, const lg_graph *block,
+                           const lg_node *layer, int of_output)
 {
-    int axis = channel_axis(graph, node, value);
-    int64_t n = graph->values[value].shape.dims[axis], n_free = 0;
+    int32_t value = of_output ? layer->outputs[0] : layer->inputs[0];
+    int axis = channel_axis(block, layer, value);
+    int64_t n = block->values[value].shape.dims[axis], n_free = 0;
+    const char *first = NULL;
 
-    *reason = NULL;
     for (int64_t i = 0; i < n; i++) {
         int32_t unit = lg_channels_unit(channels, LG_VALUE_AXIS(value, axis), i);
         const char *frozen = unit < 0 ? "no channel rule" : lg_channels_frozen(channels, unit);
 
         n_free += !frozen;
-        if (frozen && !*reason)
-            *reason = frozen;
+        if (frozen && !first)
+            first = frozen;
     }
+    if (reason)
+        *reason = first;
     return (double)n_free / (double)n;
 }
 
@@ -35,11 +37,9 @@ static double free_share(const char **reason, const lg_channels *channels, const
 
 lg_layer_role lg_block_layer_role(const lg_graph *block, const lg_channels *channels, const lg_node *node)
 {
-    const char *reason;
-
-    if (free_share(&reason, channels, block, node, node->outputs[0]) > 0.0)
+    if (lg_layer_free_share(NULL, channels, block, node, 1) > 0.0)
         return LG_LAYER_PRUNABLE;
-    return free_share(&reason, channels, block, node, node->inputs[0]) > 0.0 ? LG_LAYER_COMPRESSED : LG_LAYER_CARRIED;
+    return lg_layer_free_share(NULL, channels, block, node, 0) > 0.0 ? LG_LAYER_COMPRESSED : LG_LAYER_CARRIED;
 }
 
 lego_status lg_block_report_layers(lg_json *report, const lg_graph *block, const lg_channels *channels)
@@ -171,7 +171,7 @@ static lego_status frame_reason(char **out, const cover *coverage, const lg_node
     int32_t n_coupled = 0;
     lego_status status = LEGO_OK;
 
-    if (free_share(&reason, coverage->whole, graph, node, node->outputs[0]) == 0.0) {
+    if (lg_layer_free_share(&reason, coverage->whole, graph, node, 1) == 0.0) {
         *out = strcmp(reason, "interface of the block") == 0 ? lg_strdup("makes the model's output")
                                                              : lg_strdup(reason);
         goto done;
@@ -219,7 +219,7 @@ static lego_status cover_block(cover *coverage, int32_t index)
 {
     lg_graph *block = NULL;
     lg_channels *channels = NULL;
-    const char *reason, *unused;
+    const char *reason;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_blocks_subgraph(&block, coverage->graph, coverage->blocks, index));
@@ -230,8 +230,8 @@ static lego_status cover_block(cover *coverage, int32_t index)
 
         if (!lg_op_is_compressible(node->op))
             continue;
-        output_share = free_share(&reason, channels, block, node, node->outputs[0]);
-        input_share = free_share(&unused, channels, block, node, node->inputs[0]);
+        output_share = lg_layer_free_share(&reason, channels, block, node, 1);
+        input_share = lg_layer_free_share(NULL, channels, block, node, 0);
         add_share(&coverage->flops, (double)lg_node_flops(block, node), 1, output_share, input_share);
         add_share(&coverage->parameters, (double)lg_node_parameters(block, node), 1, output_share, input_share);
         if (output_share < 1.0)

@@ -6,8 +6,8 @@
  * to one channel group of the whole graph (a concatenation's output has one atom for each input), and every node is a
  * list of pairs of atoms it ties. A set of nodes is then a union-find over a few hundred atoms.
  *
- * Slightly pessimistic: if a concatenation joins two values of one group, its parts count as one. The blocks chosen are
- * analysed exactly afterwards. */
+ * An estimate: if a concatenation joins two values of one group, its parts count as one, and whether a grouped
+ * convolution's balance can be kept is not asked. What gets chosen is analysed exactly (blocks.c). */
 #include <string.h>
 
 #include "base/alloc.h"
