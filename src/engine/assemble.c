@@ -362,11 +362,13 @@ static lego_status bind(lg_plan *plan)
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&plan->op_blocks, plan->n_ops));
+    LG_TRY(LG_CALLOC(&plan->op_weight_bytes, plan->n_ops));
     LG_TRY(lg_plan_allocate(plan, state->buffers, state->n_buffers));
     for (int32_t i = 0; i < plan->n_ops; i++) {
         operation *op = &state->ops[i];
         const lg_packed *packed = op->weights ? lg_cache_payload(op->weights) : NULL;
         plan->op_blocks[i] = op->step == LG_NONE ? LG_NONE : plan->program->steps[op->step].block;
+        plan->op_weight_bytes[i] = op->weights ? lg_cache_entry_bytes(op->weights) : 0;
         if (op->kind == CALL)
             LG_TRY(lg_call_create(&op->call, lg_cache_payload(op->kernel),
                                   &(lg_call_memory){ address(plan, op->in[0]), address(plan, op->in[1]),

@@ -24,6 +24,12 @@ size_t lg_packed_cache_bytes(const lg_packed_cache *cache);
 lego_status lg_packed_cache_tuning_to_json(lg_json **out, const lg_packed_cache *cache);
 lego_status lg_packed_cache_tuning_from_json(lg_packed_cache *cache, const lg_json *json);
 
+/* Memory for the activations of plans that never run at the same time: a runtime keeps many compositions planned and pays
+ * for one. Reference counted by the plans; a plan that needs more than `bytes` takes memory of its own. */
+typedef struct lg_workspace lg_workspace;
+lego_status lg_workspace_create(lg_workspace **out, size_t bytes);
+void lg_workspace_unref(lg_workspace *workspace); /* NULL is a no-op */
+
 typedef struct lg_plan_options {
     lego_engine engine;       /* AUTO: oneDNN if built in, else the reference */
     int batch;                /* > 0 */
@@ -31,8 +37,9 @@ typedef struct lg_plan_options {
     int exact;                /* no folding, no fusion: bit for bit what the graph says (reference engine) */
     int autotune;             /* time kernel candidates per layer once (cached) instead of trusting the heuristic */
     lg_packed_cache *cache;   /* NULL: a private one */
+    lg_workspace *workspace;  /* NULL: memory of the plan's own */
 } lg_plan_options;
-#define LG_PLAN_OPTIONS_INIT { LEGO_ENGINE_AUTO, 1, 0, 0, 0, NULL }
+#define LG_PLAN_OPTIONS_INIT { LEGO_ENGINE_AUTO, 1, 0, 0, 0, NULL, NULL }
 
 /* `graph` must be validated and holds no block ops. It may be freed afterwards (weights are packed or referenced). */
 lego_status lg_plan_create(lg_plan **out, lego_context *context, const lg_graph *graph,
@@ -49,6 +56,8 @@ lego_status lg_plan_run_timed(lg_plan *plan, const float *const *inputs, float *
 
 size_t lg_plan_arena_bytes(const lg_plan *plan);  /* activations and scratch */
 size_t lg_plan_weight_bytes(const lg_plan *plan); /* packed weights, resident */
+/* The part of one block's nodes; LG_NONE: of the frame's. */
+size_t lg_plan_block_weight_bytes(const lg_plan *plan, int32_t block);
 const char *lg_plan_engine(const lg_plan *plan);  /* "onednn 2.6.3" */
 /* What each step runs, e.g. "conv1: jit:avx512_core 3x3 ..."; free with lg_free. For `bench -v` and the ref check. */
 lego_status lg_plan_describe(char **out, const lg_plan *plan);

@@ -316,6 +316,7 @@ static lego_status ref_prepare(lg_plan *plan)
     LG_TRY(LG_CALLOC(&state->scratch, program->n_steps));
     LG_TRY(LG_CALLOC(&state->weights, program->n_steps));
     LG_TRY(LG_CALLOC(&plan->op_blocks, program->n_steps + program->n_outputs));
+    LG_TRY(LG_CALLOC(&plan->op_weight_bytes, program->n_steps + program->n_outputs));
     plan->n_ops = program->n_steps + program->n_outputs;
     for (int32_t i = 0; i < program->n_steps; i++) {
         const lg_step *step = &program->steps[i];
@@ -324,7 +325,8 @@ static lego_status ref_prepare(lg_plan *plan)
             continue;
         LG_TRY(lg_packed_get(&state->weights[i], plan->cache, step, "ref", lg_tensor_bytes(&step->weight),
                              lg_ref_pack, NULL));
-        plan->weight_bytes += lg_cache_entry_bytes(state->weights[i]);
+        plan->op_weight_bytes[i] = lg_cache_entry_bytes(state->weights[i]);
+        plan->weight_bytes += plan->op_weight_bytes[i];
     }
     for (int32_t i = 0; i < program->n_outputs; i++)
         plan->op_blocks[program->n_steps + i] = LG_NONE;

@@ -59,6 +59,7 @@ lego_status lg_plan_create(lg_plan **out, lego_context *context, const lg_graph 
     plan->context = context;
     plan->n_threads = resolve_threads(context, options->n_threads);
     plan->autotune = options->autotune;
+    plan->workspace = options->workspace; /* lg_plan_allocate() takes the reference, or clears it */
     if (options->cache)
         plan->cache = lg_packed_cache_ref(options->cache);
     else
@@ -80,8 +81,14 @@ void lg_plan_free(lg_plan *plan)
         return;
     plan->backend->dispose(plan);
     lg_program_free(plan->program);
-    lg_cache_give_block(plan->cache, plan->arena, plan->block_bytes);
+    if (!plan->arena)
+        plan->workspace = NULL; /* planning failed before it was taken */
+    if (plan->workspace)
+        lg_workspace_unref(plan->workspace);
+    else
+        lg_cache_give_block(plan->cache, plan->arena, plan->block_bytes);
     lg_free(plan->op_blocks);
+    lg_free(plan->op_weight_bytes);
     lg_packed_cache_unref(plan->cache);
     lg_free(plan);
 }
@@ -92,6 +99,11 @@ lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n
 
     LG_TRY(lg_arena_plan(&plan->arena_bytes, requests, n));
     plan->block_bytes = plan->arena_bytes > 0 ? plan->arena_bytes : LG_ARENA_ALIGN;
+    if (plan->workspace)
+        plan->arena = lg_workspace_take(plan->workspace, plan->block_bytes);
+    if (plan->arena)
+        goto done;
+    plan->workspace = NULL; /* too small */
     plan->arena = lg_cache_take_block(plan->cache, &plan->block_bytes);
     if (!plan->arena)
         LG_FAIL(LEGO_ENOMEM, "out of memory: an arena of %zu bytes for a batch of %lld", plan->arena_bytes,
@@ -142,6 +154,16 @@ size_t lg_plan_arena_bytes(const lg_plan *plan)
 size_t lg_plan_weight_bytes(const lg_plan *plan)
 {
     return plan->weight_bytes;
+}
+
+size_t lg_plan_block_weight_bytes(const lg_plan *plan, int32_t block)
+{
+    size_t bytes = 0;
+
+    for (int32_t i = 0; i < plan->n_ops; i++)
+        if (plan->op_blocks[i] == block)
+            bytes += plan->op_weight_bytes[i];
+    return bytes;
 }
 
 const char *lg_plan_engine(const lg_plan *plan)

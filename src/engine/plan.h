@@ -18,9 +18,11 @@ struct lg_plan {
     int autotune;
     int32_t n_ops;         /* what run() executes; set by prepare() with their blocks */
     int32_t *op_blocks;
+    size_t *op_weight_bytes;
     uint8_t *arena;        /* made by lg_plan_allocate() */
     size_t arena_bytes;    /* what it needs */
     size_t block_bytes;    /* what it has: arenas are reused */
+    lg_workspace *workspace; /* whose memory `arena` is; NULL: the plan's own */
     size_t weight_bytes;
     void *state;           /* the backend's */
 };
@@ -28,7 +30,7 @@ struct lg_plan {
 struct lg_backend {
     lego_engine engine;
     const char *(*name)(void); /* "onednn 2.6.3" */
-    /* Lay out, pack, create kernels: set state, n_ops, op_blocks, weight_bytes and the arena. */
+    /* Lay out, pack, create kernels: set state, n_ops, op_blocks, op_weight_bytes, weight_bytes and the arena. */
     lego_status (*prepare)(lg_plan *plan);
     void (*dispose)(lg_plan *plan);
     /* A run: begin, op 0 .. n_ops-1, end (also after a failed op). None of them allocates. */
@@ -41,6 +43,9 @@ struct lg_backend {
 
 extern const lg_backend lg_backend_ref;    /* exec_ref.c */
 extern const lg_backend lg_backend_onednn; /* assemble.c over exec_onednn.c */
+
+/* The memory of a workspace, with a reference taken, if it has so many bytes; else NULL. */
+void *lg_workspace_take(lg_workspace *workspace, size_t bytes);
 
 /* Place the requests and take memory for the arena; its contents are undefined. */
 lego_status lg_plan_allocate(lg_plan *plan, lg_arena_request *requests, size_t n);
