@@ -76,8 +76,8 @@ typedef struct lego_evaluate_options {
     size_t struct_size;
     const lego_task *task;   /**< NULL: classification; borrowed */
     lego_engine engine;
-    int32_t batch;           /**< samples a run; 0 = 64 */
-    lego_forward_fn forward; /**< runs the model instead of an engine of the library (with exactly `batch` samples) */
+    int32_t batch;           /**< samples a run; 0 = as the caches like it, at most 64 */
+    lego_forward_fn forward; /**< runs the model instead of an engine of the library, with exactly `batch` samples: set both */
     void *payload;           /**< of forward */
 } lego_evaluate_options;
 #define LEGO_EVALUATE_OPTIONS_INIT { sizeof(lego_evaluate_options), NULL, LEGO_ENGINE_AUTO, 0, NULL, NULL }

@@ -30,7 +30,7 @@ typedef struct walker {
     const lego_task *task;
     int32_t n_outputs;
     int64_t *elements;      /* floats a sample of the model's outputs */
-    int64_t batch;
+    int64_t batch;          /* images of a chunk, a power of two */
 
     int32_t n;
     const int32_t *selections;
@@ -39,6 +39,7 @@ typedef struct walker {
     lg_packed_cache *cache;
     lg_plan **plans;        /* n_segments * max_variants; frame segments use the first */
     int32_t max_variants;
+    int32_t *plan_batch;    /* by segment: how many of the chunk's images its plans run at a time */
     int64_t *flops;         /* of the same plans, one sample */
 
     float **pool;           /* n_slots: the composition that ran last */
@@ -49,7 +50,9 @@ typedef struct walker {
     void **scores;          /* n */
     double *error, *norm;   /* n: squared error of the block that differs, square of its original */
     double *accuracies, *divergences; /* of a chunk's samples */
-    double flops_done;      /* for one sample */
+    const float **arguments; /* of a segment being run */
+    float **results;
+    double flops_done;
 } walker;
 
 static const int32_t *selection_of(const walker *w, int32_t i)
@@ -92,12 +95,15 @@ static void walker_dispose(walker *w)
     lg_free(w->elements);
     lg_free(w->order);
     lg_free(w->flops);
+    lg_free(w->plan_batch);
     lg_free(w->current);
     lg_free(w->changed);
     lg_free(w->error);
     lg_free(w->norm);
     lg_free(w->accuracies);
     lg_free(w->divergences);
+    lg_free((void *)w->arguments);
+    lg_free(w->results);
 }
 
 /* --- the order --- */
@@ -151,7 +157,7 @@ static lego_status plan_one(walker *w, int32_t segment, int32_t variant, const l
     size_t index = (size_t)segment * (size_t)w->max_variants + (size_t)variant;
 
     options.engine = engine;
-    options.batch = (int)w->batch;
+    options.batch = w->plan_batch[segment];
     options.cache = w->cache;
     w->flops[index] = lg_graph_flops(graph);
     return lg_plan_create(&w->plans[index], w->context, graph, &options);
@@ -171,6 +177,7 @@ static lego_status make_plans(walker *w, lego_engine engine)
         int32_t block = w->segments->segments[s].block;
 
         if (block == LG_NONE) {
+            w->plan_batch[s] = lg_batch_for_cache(w->context, w->segments->segments[s].graph, (int32_t)w->batch);
             LG_TRY(plan_one(w, s, 0, w->segments->segments[s].graph, engine));
             continue;
         }
@@ -180,6 +187,8 @@ static lego_status make_plans(walker *w, lego_engine engine)
             if (!used[block * w->max_variants + v])
                 continue;
             LG_TRY(lg_store_variant_graph(&graph, w->store, block, v));
+            if (v == 0)
+                w->plan_batch[s] = lg_batch_for_cache(w->context, graph, (int32_t)w->batch);
             LG_TRY(plan_one(w, s, v, graph, engine));
             lg_store_unload_variant(w->store, block, v);
         }
@@ -267,16 +276,20 @@ static lego_status walker_init(walker *w, int32_t batch)
     int32_t n_segments = w->segments->n_segments;
     lego_status status = LEGO_OK;
 
-    w->batch = batch < w->dataset->n ? batch : w->dataset->n;
+    for (w->batch = 1; w->batch < batch && w->batch < w->dataset->n;)
+        w->batch *= 2;
     w->max_variants = 1;
     for (int32_t b = 0; b < w->store->n_blocks; b++)
         if (w->store->blocks[b].n_variants > w->max_variants)
             w->max_variants = w->store->blocks[b].n_variants;
     LG_TRY(LG_CALLOC(&w->plans, (size_t)n_segments * (size_t)w->max_variants));
     LG_TRY(LG_CALLOC(&w->flops, (size_t)n_segments * (size_t)w->max_variants));
+    LG_TRY(LG_CALLOC(&w->plan_batch, n_segments));
     LG_TRY(LG_CALLOC(&w->pool, w->segments->n_slots));
     LG_TRY(LG_CALLOC(&w->original, w->segments->n_slots));
     LG_TRY(LG_CALLOC(&w->changed, w->segments->n_slots));
+    LG_TRY(lg_calloc_into((void **)&w->arguments, (size_t)w->segments->n_slots, sizeof(*w->arguments)));
+    LG_TRY(LG_CALLOC(&w->results, w->segments->n_slots));
     LG_TRY(LG_CALLOC(&w->current, w->store->n_blocks));
     LG_TRY(LG_CALLOC(&w->error, w->n));
     LG_TRY(LG_CALLOC(&w->norm, w->n));
@@ -292,31 +305,24 @@ done:
 
 /* --- running --- */
 
-static lego_status run_segment(walker *w, int32_t s, int32_t variant)
+/* The first n images of the chunk (rounded up to whole runs of the plan). */
+static lego_status run_segment(walker *w, int32_t s, int32_t variant, int64_t n)
 {
     const lg_segment *segment = &w->segments->segments[s];
     size_t index = (size_t)s * (size_t)w->max_variants + (size_t)variant;
-    const float *small_inputs[8];
-    float *small_outputs[8];
-    const float **inputs = small_inputs;
-    float **outputs = small_outputs;
     lego_status status = LEGO_OK;
 
-    if (segment->n_inputs > 8)
-        LG_TRY(lg_calloc_into((void **)&inputs, (size_t)segment->n_inputs, sizeof(*inputs)));
-    if (segment->n_outputs > 8)
-        LG_TRY(LG_CALLOC(&outputs, segment->n_outputs));
-    for (int32_t i = 0; i < segment->n_inputs; i++)
-        inputs[i] = w->pool[segment->inputs[i]];
-    for (int32_t i = 0; i < segment->n_outputs; i++)
-        outputs[i] = w->pool[segment->outputs[i]];
-    LG_TRY(lg_plan_run(w->plans[index], inputs, outputs));
-    w->flops_done += (double)w->flops[index];
+    for (int64_t first = 0; first < n; first += w->plan_batch[s]) {
+        for (int32_t i = 0; i < segment->n_inputs; i++)
+            w->arguments[i] = w->pool[segment->inputs[i]] +
+                              first * lg_value_elements(&w->segments->values[segment->inputs[i]]);
+        for (int32_t i = 0; i < segment->n_outputs; i++)
+            w->results[i] = w->pool[segment->outputs[i]] +
+                            first * lg_value_elements(&w->segments->values[segment->outputs[i]]);
+        LG_TRY(lg_plan_run(w->plans[index], w->arguments, w->results));
+    }
+    w->flops_done += (double)w->flops[index] * (double)n;
 done:
-    if (outputs != small_outputs)
-        lg_free(outputs);
-    if (inputs != small_inputs)
-        lg_free((void *)inputs);
     return status;
 }
 
@@ -371,7 +377,7 @@ static lego_status run_composition(walker *w, int32_t composition, int64_t n)
         for (int32_t i = 0; i < segment->n_inputs; i++)
             stale |= w->changed[segment->inputs[i]];
         if (stale) {
-            LG_TRY(run_segment(w, s, variant));
+            LG_TRY(run_segment(w, s, variant, n));
             for (int32_t i = 0; i < segment->n_outputs; i++)
                 w->changed[segment->outputs[i]] = 1;
         }
@@ -485,7 +491,7 @@ done:
 
 static lego_status finish_results(lg_tree *out, const walker *w)
 {
-    double naive = 0.0, n_chunks = ceil((double)out->n_samples / (double)w->batch);
+    double naive = 0.0;
     lego_status status = LEGO_OK;
 
     for (int32_t i = 0; i < out->n; i++) {
@@ -509,7 +515,7 @@ static lego_status finish_results(lg_tree *out, const walker *w)
             naive += (double)w->flops[s * w->max_variants + (block == LG_NONE ? 0 : selection_of(w, i)[block])];
         }
     }
-    out->flops_share = naive > 0.0 ? w->flops_done / (naive * n_chunks) : 1.0;
+    out->flops_share = naive > 0.0 ? w->flops_done / (naive * (double)out->n_samples) : 1.0;
     for (int32_t i = 0; i < w->segments->n_segments * w->max_variants; i++)
         if (w->plans[i])
             (void)snprintf(out->engine, sizeof(out->engine), "%s", lg_plan_engine(w->plans[i]));

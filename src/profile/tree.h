@@ -7,7 +7,7 @@
 
 typedef struct lg_tree_options {
     lego_engine engine;
-    int32_t batch;       /* > 0: images at a time, fewer if memory is short */
+    int32_t batch;       /* > 0: images kept at a time (rounded up to a power of two), fewer if memory is short */
     int64_t memory_bytes; /* > 0: for activations */
 } lg_tree_options;
 

@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "task/task.h"
 
-#define DEFAULT_BATCH 64
+#define MOST_BATCH 64
 
 typedef struct evaluator {
     lego_task task;
@@ -51,7 +51,7 @@ static lego_status evaluator_init(evaluator *e, lego_context *context, const lg_
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_task_read(&e->task, opts->task));
-    e->batch = opts->batch ? opts->batch : DEFAULT_BATCH;
+    e->batch = opts->batch ? opts->batch : lg_batch_for_cache(context, graph, MOST_BATCH);
     e->forward = opts->forward;
     e->payload = opts->payload;
     e->n_outputs = graph->n_outputs;
