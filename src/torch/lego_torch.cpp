@@ -314,6 +314,8 @@ lego_status relu(Handle **out, const Handle *x, int in_place) {
 lego_status clip(Handle **out, const Handle *x, double min, double max, int in_place) {
     return produce(out, [&]() -> at::Tensor {
         at::Tensor value = x->value;
+        if (value.scalar_type() != at::kFloat) // libtorch 1.13 has hardtanh's backward for float32 only
+            return at::clamp(value, min, max);
         return in_place ? at::hardtanh_(value, min, max) : at::hardtanh(value, min, max);
     });
 }

@@ -365,6 +365,40 @@ static void test_torch_retrain__bad_arguments_are_named(void **state)
     close_data(d);
 }
 
+static void test_torch_retrain__running_out_of_memory_leaves_a_store_that_opens(void **state)
+{
+    data d = open_data(state);
+    const char *path = in_folder(state, "store");
+    lego_retrain_options o = options();
+    long n;
+
+    write_store(path);
+    o.epochs = 1;
+    o.batch = 200;
+    for (n = 0;; n += 1 + n / 4) {
+        lego_store *store = open_store(path);
+        lego_retrain_report *report = NULL;
+        lego_status status;
+
+        lg_alloc_fail_after(n);
+        status = lego_retrain(&report, context, store, d.train, d.val, &o);
+        if (!lg_alloc_fail_after(-1)) {
+            assert_int_equal(status, LEGO_OK);
+            lego_retrain_report_free(report);
+            lego_store_free(store);
+            break;
+        }
+        assert_int_equal(status, LEGO_ENOMEM);
+        assert_null(report);
+        lego_store_free(store);
+        store = open_store(path);
+        assert_ok(lego_store_verify(store));
+        lego_store_free(store);
+    }
+    assert_true(n > 500);
+    close_data(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +410,7 @@ int main(void)
         retrain_test(test_torch_retrain__a_variant_that_is_not_finite_is_left_out),
         retrain_test(test_torch_retrain__never_worse_than_at_the_start),
         retrain_test(test_torch_retrain__bad_arguments_are_named),
+        retrain_test(test_torch_retrain__running_out_of_memory_leaves_a_store_that_opens),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

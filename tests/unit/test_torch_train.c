@@ -197,6 +197,35 @@ static void test_torch_train__bad_arguments_are_named(void **state)
     lego_dataset_free(train);
 }
 
+static void test_torch_train__running_out_of_memory_is_an_error_and_changes_nothing(void **state)
+{
+    lego_dataset *train = open_tiny_data(state, context, LEGO_SPLIT_TRAIN);
+    lego_model *model = small_model(10, TINY_SIDE), *fresh = small_model(10, TINY_SIDE);
+    lego_train_options o = options(state);
+    long n;
+
+    o.epochs = 1;
+    o.warmup_epochs = 0.0;
+    o.batch = 200;
+    o.restart = 1;
+    for (n = 0;; n += 1 + n / 8) {
+        lego_status status;
+
+        lg_alloc_fail_after(n);
+        status = lego_train(NULL, context, model, train, NULL, &o);
+        if (!lg_alloc_fail_after(-1)) {
+            assert_int_equal(status, LEGO_OK);
+            break;
+        }
+        assert_int_equal(status, LEGO_ENOMEM);
+        assert_same_weights(model, fresh);
+    }
+    assert_true(n > 50);
+    lego_model_free(model);
+    lego_model_free(fresh);
+    lego_dataset_free(train);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +234,7 @@ int main(void)
         train_test(test_torch_train__a_checkpoint_of_something_else_is_refused),
         train_test(test_torch_train__a_loss_that_overflows_is_an_error_and_changes_nothing),
         train_test(test_torch_train__bad_arguments_are_named),
+        train_test(test_torch_train__running_out_of_memory_is_an_error_and_changes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
