@@ -325,7 +325,7 @@ lego_status lego_criterion_parse(lego_criterion *out, const char *name)
             *out = (lego_criterion)i;
             return LEGO_OK;
         }
-    return lg_error(LEGO_ENOTFOUND, "criterion '%s' is none of "
-#define CRITERION_LIST(name, value, text, summary) text " "
+    return lg_error(LEGO_ENOTFOUND, "criterion '%s' is none of"
+#define CRITERION_LIST(name, value, text, summary) " " text
                     LEGO_CRITERION_MAP(CRITERION_LIST), name);
 }

@@ -293,7 +293,7 @@ lego_status lego_extract(lego_context *context, const lego_model *model, const c
     LG_TRY(lg_progress(context, "write", 0, 1));
     LG_TRY(lg_store_write(making.store, store_path));
     LG_TRY(lg_progress(context, "write", 1, 1));
-    lg_log(context, LEGO_LOG_INFO, "extract", "%s: %d blocks", store_path, making.blocks.n_blocks);
+    lg_log(context, LEGO_LOG_DEBUG, "extract", "%s: %d blocks", store_path, making.blocks.n_blocks);
 done:
     dispose_making(&making);
     return status;

@@ -3,8 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli.h"
-#include "json.h"
+#include "blocks_report.h"
 
 struct info_args {
     int graph, verify;
@@ -164,7 +163,7 @@ static void print_range(cli_call *cli, const cli_json *store, const char *what, 
                    cli_format_count(to, (int64_t)smallest));
 }
 
-/* What `extract` wrote about the cut: shares as percentages, everything else as it is. */
+/* What `extract` wrote about how the store was made. */
 static void print_info(cli_call *cli, const cli_json *info)
 {
     cli_json_each(item, info) {
@@ -180,8 +179,10 @@ static void print_info(cli_call *cli, const cli_json *info)
 static lego_status print_store(cli_call *cli, const cli_json *store)
 {
     const cli_json *blocks = cli_json_get(store, "blocks");
+    const cli_json *coverage = cli_json_get(store, "info.coverage");
     double compositions = 1.0;
     int n_variants = 0;
+    lego_status status = LEGO_OK;
 
     cli_json_each(block, blocks) {
         const int n = cli_json_length(cli_json_get(block, "variants"));
@@ -195,8 +196,18 @@ static lego_status print_store(cli_call *cli, const cli_json *store)
     print_range(cli, store, "parameters", "parameters", 0);
     print_range(cli, store, "weights", "weight_bytes", 1);
     print_info(cli, cli_json_get(store, "info"));
+    if (coverage && cli->verbosity <= 0) {
+        cli_printf(cli, "coverage\n");
+        cli_print_coverage(cli, coverage);
+    }
     cli_printf(cli, "\n");
-    return print_variants(cli, blocks);
+    CLI_TRY(print_variants(cli, blocks));
+    if (coverage && cli->verbosity > 0) {
+        cli_printf(cli, "\n");
+        status = cli_print_blocks_report(cli, coverage, blocks);
+    }
+done:
+    return status;
 }
 
 static lego_status run_store(cli_call *cli, const struct info_args *args)
@@ -239,10 +250,10 @@ static lego_status run(cli_call *cli, const void *arguments)
 const cli_command cmd_info = {
     .name = "info",
     .summary = "show what a model or a store is made of",
-    .usage = "MODEL [--graph] [--json]\nSTORE [--verify] [--json]",
+    .usage = "MODEL [--graph] [--json]\nSTORE [--verify] [-v] [--json]",
     .description = "Of a model: parameters, multiply-accumulates and FLOPs of one sample, bytes of the weights, shapes of\n"
                    "inputs and outputs, ops. Of a store: blocks and variants, how small and how large compositions can\n"
-                   "be, how the variants were made.",
+                   "be, how the variants were made; with -v also what every block loses, and what stays and why.",
     .arguments = "MODEL",
     .min_args = 1,
     .max_args = 1,
