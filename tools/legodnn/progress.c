@@ -35,14 +35,18 @@ static void on_signal(int number)
 
 void cli_catch_interrupts(void)
 {
-    struct sigaction action;
+    static const int numbers[] = { SIGINT, SIGTERM };
 
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = on_signal;
-    (void)sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        struct sigaction action;
+        if (sigaction(numbers[i], NULL, &action) != 0 || action.sa_handler == SIG_IGN)
+            continue; /* started in the background by a shell: leave it so */
+        memset(&action, 0, sizeof(action));
+        action.sa_handler = on_signal;
+        (void)sigemptyset(&action.sa_mask);
+        action.sa_flags = SA_RESTART;
+        (void)sigaction(numbers[i], &action, NULL);
+    }
 }
 
 int cli_interrupted(void)
