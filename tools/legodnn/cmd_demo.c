@@ -16,7 +16,7 @@
 enum { MAX_WORDS = 16, PATH_BYTES = 1024 };
 
 /* The teacher that is committed with the sources and installed beside them. */
-static const char teacher_name[] = "resnet18-w16-fashion.safetensors";
+static const char teacher_name[] = "fashion-resnet18-w16.safetensors";
 
 struct demo_args {
     const char *data;
