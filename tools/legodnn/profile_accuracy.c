@@ -132,8 +132,8 @@ lego_status profile_accuracy(cli_call *cli, const struct profile_args *args)
     CLI_TRY(lego_store_compose(&model, store, originals));
     CLI_TRY(cli_open_data(&data, cli, model, args->data, LEGO_SPLIT_VAL, 0, args->limit));
     CLI_TRY(lego_profile_measure_accuracy(&profile, cli->context, store, data, &accuracy));
+    CLI_TRY(print_profile(cli, args, profile)); /* first: a store that cannot be written must not cost the result */
     CLI_TRY(lego_profile_save(profile, path));
-    CLI_TRY(print_profile(cli, args, profile));
     cli_note(cli, "wrote %s", path);
 done:
     lego_profile_free(profile);
