@@ -5,8 +5,9 @@
  * (Fang et al. 2023, DepGraph, derives groups layer by layer; counting elements instead makes concat, flatten, shuffle
  * and depthwise layers ordinary cases).
  *
- * Grouped convolutions add a condition that ties cannot say, equal shares, kept as a `balance` of two axes. It can be
- * met only where each axis is exactly one group; anything else is frozen, with the reason.
+ * Grouped convolutions add a condition that ties cannot say, equal shares, kept as a `balance` of two axes. Where each
+ * axis is exactly one group it becomes that group's `parts`. Anywhere else (joined or shuffled channels) element i of
+ * every part is tied to element i of the others: coarser, but then every subset keeps equal shares.
  *
  * Newcomers get wrong: an axis that no rule mentions has no units (unit -1) and is never cut. */
 #include "graph/channels.h"
@@ -215,6 +216,16 @@ lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *
     return info ? freeze(channels, info, reason) : lg_error(LEGO_EINVAL, "a channel rule freezes no axis");
 }
 
+int lg_channels_is_frozen(const lg_channels *channels, lg_axis axis)
+{
+    const axis_info *info = find_axis(channels, axis);
+
+    for (int64_t i = 0; info && i < info->extent; i++)
+        if (channels->reason[find_root(channels->parent, (int32_t)(info->first + i))])
+            return 1;
+    return 0;
+}
+
 lego_status lg_channels_balance(lg_channels *channels, lg_axis in, lg_axis out, int64_t parts, int32_t node)
 {
     axis_info *left = find_axis(channels, in), *right = find_axis(channels, out);
@@ -237,6 +248,9 @@ static lego_status number_units(lg_channels *channels)
     int32_t *unit_of_root = NULL;
     lego_status status = LEGO_OK;
 
+    lg_free(channels->unit_reason);
+    lg_free(channels->unit_group);
+    channels->unit_reason = channels->unit_group = NULL;
     LG_TRY(LG_CALLOC(&unit_of_root, channels->n_elements));
     channels->n_units = 0;
     for (int32_t a = 0; a < channels->n_axes; a++) {
@@ -524,8 +538,8 @@ static void join_rings(lg_channels *channels, lg_channel_group *a, lg_channel_gr
     b->partner = swap;
 }
 
-/* *out = 0 where the condition cannot be met by keeping equal shares of whole groups. */
-static lego_status try_balance(int *out, lg_channels *channels, const balance *b)
+/* *out = 0 where keeping equal shares of whole groups does not say it. */
+static lego_status try_groups(int *out, lg_channels *channels, const balance *b)
 {
     const axis_info *in = &channels->axes[b->in], *out_axis = &channels->axes[b->out];
     lg_channel_group *left = group_of_axis(channels, in), *right = group_of_axis(channels, out_axis);
@@ -546,27 +560,75 @@ done:
     return status;
 }
 
-static lego_status balance_groups(lg_channels *channels)
+/* Whether every part of the axis holds the same units equally often: then any subset of units keeps equal shares. */
+static lego_status is_symmetric(int *out, const lg_channels *channels, const axis_info *info, int64_t parts)
 {
-    int ok, again;
+    const int64_t run = info->extent / parts;
+    const int32_t *units = channels->unit + info->first;
+    int64_t *counts = NULL, *first = NULL;
     lego_status status = LEGO_OK;
 
-    do { /* freezing splits groups, so start over; every round freezes something that was free */
-        again = 0;
-        LG_TRY(make_groups(channels));
-        for (size_t i = 0; i < channels->n_balances && !again; i++) {
-            const balance *b = &channels->balances[i];
+    *out = 1;
+    LG_TRY(LG_CALLOC(&counts, channels->n_units));
+    LG_TRY(LG_CALLOC(&first, channels->n_units));
+    for (int64_t i = 0; i < run; i++)
+        first[units[i]]++;
+    for (int64_t begin = 0; begin < info->extent; begin += run) {
+        for (int64_t i = begin; i < begin + run; i++)
+            counts[units[i]]++;
+        for (int64_t i = begin; i < begin + run; i++)
+            if (counts[units[i]] != first[units[i]])
+                *out = 0;
+        for (int64_t i = begin; i < begin + run; i++)
+            counts[units[i]] = 0;
+    }
+done:
+    lg_free(counts);
+    lg_free(first);
+    return status;
+}
 
-            if (axis_is_frozen(channels, &channels->axes[b->in]) && axis_is_frozen(channels, &channels->axes[b->out]))
+/* Make an axis symmetric unless all of it stays anyway; *tied says whether that took ties. */
+static lego_status tie_parts(int *tied, lg_channels *channels, const axis_info *info, int64_t parts)
+{
+    const int64_t run = info->extent / parts;
+    int symmetric;
+    lego_status status = LEGO_OK;
+
+    if (axis_is_frozen(channels, info))
+        return LEGO_OK;
+    LG_TRY(is_symmetric(&symmetric, channels, info, parts));
+    if (symmetric)
+        return LEGO_OK;
+    for (int64_t i = run; i < info->extent; i++)
+        unite(channels, info->first + i % run, info->first + i);
+    *tied = 1;
+done:
+    return status;
+}
+
+static lego_status make_units_and_groups(lg_channels *channels)
+{
+    int ok, tied;
+    lego_status status = LEGO_OK;
+
+    do { /* ties change units and groups, so start over; every round ties what was not tied */
+        tied = 0;
+        LG_TRY(number_units(channels));
+        LG_TRY(make_groups(channels));
+        for (size_t i = 0; i < channels->n_balances && !tied; i++) {
+            const balance *b = &channels->balances[i];
+            const axis_info *in = &channels->axes[b->in], *out = &channels->axes[b->out];
+
+            if (axis_is_frozen(channels, in) && axis_is_frozen(channels, out))
                 continue;
-            LG_TRY(try_balance(&ok, channels, b));
+            LG_TRY(try_groups(&ok, channels, b));
             if (ok)
                 continue;
-            LG_TRY(freeze(channels, &channels->axes[b->in], "grouped convolution of joined or repeated channels"));
-            LG_TRY(freeze(channels, &channels->axes[b->out], "grouped convolution of joined or repeated channels"));
-            again = 1;
+            LG_TRY(tie_parts(&tied, channels, in, b->parts));
+            LG_TRY(tie_parts(&tied, channels, out, b->parts));
         }
-    } while (again);
+    } while (tied);
 done:
     return status;
 }
@@ -623,8 +685,7 @@ lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int fr
         else
             LG_TRY(freeze_all(channels, graph, node));
     }
-    LG_TRY(number_units(channels));
-    LG_TRY(balance_groups(channels));
+    LG_TRY(make_units_and_groups(channels));
     *out = channels;
     channels = NULL;
 done:
@@ -679,6 +740,13 @@ size_t lg_channels_n_groups(const lg_channels *channels)
 const lg_channel_group *lg_channels_group(const lg_channels *channels, size_t index)
 {
     return &channels->groups[index];
+}
+
+int lg_channels_keeps(const lg_channels_keep *keep, lg_axis axis, int64_t element)
+{
+    const int32_t unit = lg_channels_unit(keep->channels, axis, element);
+
+    return unit < 0 || keep->keep[unit];
 }
 
 int64_t lg_channels_kept(const lg_channels_keep *keep, lg_axis axis, int64_t *out)

@@ -38,6 +38,8 @@ lego_status lg_channels_tie_axes(lg_channels *channels, lg_axis a, lg_axis b);
 lego_status lg_channels_tie_repeated(lg_channels *channels, lg_axis one, lg_axis many, int64_t times);
 /* Never removed. `reason` is a short phrase, e.g. "interface of the block"; copied. */
 lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *reason);
+/* Whether any element of the axis was frozen by what has been said so far. */
+int lg_channels_is_frozen(const lg_channels *channels, lg_axis axis);
 /* A grouped convolution: `in` and `out` are cut into `parts` runs of equal length. Every run of `in` must keep equally
  * many elements or none, so must every run of `out`, and run i of `in` is empty exactly when run i of `out` is. */
 lego_status lg_channels_balance(lg_channels *channels, lg_axis in, lg_axis out, int64_t parts, int32_t node);
@@ -71,6 +73,8 @@ typedef struct lg_channels_keep {
     const lg_channels *channels;
     const uint8_t *keep;
 } lg_channels_keep;
+/* Whether an element stays. */
+int lg_channels_keeps(const lg_channels_keep *keep, lg_axis axis, int64_t element);
 /* Kept element indices of an axis (ascending), for slicing: returns the count; `out` may be NULL. */
 int64_t lg_channels_kept(const lg_channels_keep *keep, lg_axis axis, int64_t *out);
 

@@ -23,36 +23,43 @@ static double kernel_positions(const lg_shape *shape)
     return n;
 }
 
+/* What one input element feeds: (K,C/groups,R,S) of conv2d, (C,K/groups,R,S) of conv_transpose2d. */
 static double fan_out(const lg_node *node, const lg_shape *weight)
 {
-    const double groups = node->op->kind == LG_OP_CONV2D ? (double)node->attrs->conv.groups : 1.0;
+    if (node->op->kind == LG_OP_CONV_TRANSPOSE2D)
+        return (double)weight->dims[1] * kernel_positions(weight);
+    return (double)weight->dims[0] * kernel_positions(weight) / (double)node->attrs->conv.groups;
+}
 
-    return (double)weight->dims[0] * kernel_positions(weight) / groups;
+static void fill_constant(float *data, int64_t n, float value)
+{
+    for (int64_t i = 0; i < n; i++)
+        data[i] = value;
 }
 
 static void fill(float *data, int64_t n, const lg_node *node, lg_init_rule rule, const lg_shape *main_weight,
                  lg_rng *rng)
 {
-    const double deviation = main_weight ? sqrt(2.0 / fan_out(node, main_weight)) : 0.0;
-    const double bound =
-        main_weight && main_weight->n_dims > 1
-            ? 1.0 / sqrt((double)main_weight->dims[1] * kernel_positions(main_weight))
-            : 0.0;
+    double spread;
 
     switch (rule) {
     case LG_INIT_ZEROS:
         return; /* fresh tensors are */
     case LG_INIT_ONES:
-        for (int64_t i = 0; i < n; i++)
-            data[i] = 1.0f;
+        fill_constant(data, n, 1.0f);
+        return;
+    case LG_INIT_QUARTER:
+        fill_constant(data, n, 0.25f);
         return;
     case LG_INIT_KAIMING_NORMAL:
+        spread = sqrt(2.0 / fan_out(node, main_weight));
         for (int64_t i = 0; i < n; i++)
-            data[i] = (float)(lg_rng_normal(rng) * deviation);
+            data[i] = (float)(lg_rng_normal(rng) * spread);
         return;
     case LG_INIT_FAN_IN_UNIFORM:
+        spread = 1.0 / sqrt((double)main_weight->dims[1] * kernel_positions(main_weight));
         for (int64_t i = 0; i < n; i++)
-            data[i] = (float)((lg_rng_uniform(rng) * 2.0 - 1.0) * bound);
+            data[i] = (float)((lg_rng_uniform(rng) * 2.0 - 1.0) * spread);
         return;
     }
 }

@@ -18,6 +18,32 @@ typedef enum lg_op_kind {
     LG_OP_ADAPTIVE_AVG_POOL, /* output 1x1 = global average pool */
     LG_OP_FLATTEN,
     LG_OP_DROPOUT,
+    LG_OP_SIGMOID,
+    LG_OP_TANH,
+    LG_OP_HARD_SIGMOID,
+    LG_OP_HARD_SWISH,
+    LG_OP_SILU,
+    LG_OP_GELU,
+    LG_OP_LEAKY_RELU,
+    LG_OP_PRELU,
+    LG_OP_SOFTMAX,
+    LG_OP_SUB,
+    LG_OP_MUL,
+    LG_OP_DIV,
+    LG_OP_CONCAT,
+    LG_OP_SPLIT,
+    LG_OP_SLICE,
+    LG_OP_RESHAPE, /* also squeeze and unsqueeze: shapes are known */
+    LG_OP_PERMUTE,
+    LG_OP_MEAN,
+    LG_OP_PAD,
+    LG_OP_UPSAMPLE,
+    LG_OP_ADAPTIVE_MAX_POOL, /* output 1x1 = global max pool */
+    LG_OP_CONV_TRANSPOSE2D,
+    LG_OP_MATMUL,
+    LG_OP_LAYER_NORM,
+    LG_OP_GROUP_NORM, /* as many groups as channels = instance norm */
+    LG_OP_CONSTANT,
     LG_OP_N_KINDS
 } lg_op_kind;
 
@@ -27,6 +53,14 @@ typedef struct lg_conv_attrs {
     int64_t pads[4];     /* top, left, bottom, right */
     int64_t groups;
 } lg_conv_attrs;
+
+typedef struct lg_conv_transpose_attrs {
+    int64_t stride[2];
+    int64_t dilation[2];
+    int64_t pads[4];
+    int64_t output_padding[2];
+    int64_t groups;
+} lg_conv_transpose_attrs;
 
 typedef struct lg_pool_attrs {
     int64_t kernel[2];
@@ -42,26 +76,57 @@ typedef struct lg_block_attrs {
     int64_t n_outputs;
 } lg_block_attrs;
 
+/* A list of extents or axes. Axes count the batch as 0, so they are 1 or more. */
+typedef struct lg_dims {
+    int64_t n;
+    int64_t dims[LEGO_MAX_DIMS];
+} lg_dims;
+
+typedef enum lg_upsample_mode { LG_UPSAMPLE_NEAREST, LG_UPSAMPLE_BILINEAR } lg_upsample_mode;
+
 /* The attributes of a node, by op. Plain data: copied with memcpy, compared field by field. Grows with the ops. */
 union lg_attrs {
     lg_conv_attrs conv;             /* conv2d */
     lg_pool_attrs pool;             /* max_pool, avg_pool */
     struct { double eps; double momentum; } batch_norm;
     struct { double min, max; } clip;
-    struct { int64_t size[2]; } adaptive_pool;
+    struct { int64_t size[2]; } adaptive_pool; /* adaptive_avg_pool, adaptive_max_pool */
     struct { int64_t axis; } flatten; /* start axis */
     struct { double p; } dropout;
     lg_block_attrs block;
+    lg_conv_transpose_attrs conv_transpose;
+    struct { double alpha, beta; } hard_sigmoid; /* clip(alpha x + beta, 0, 1) */
+    struct { double slope; } leaky_relu;
+    struct { int32_t tanh; } gelu;               /* the tanh approximation instead of erf */
+    struct { int64_t axis; } axis;               /* softmax, concat */
+    struct { int64_t axis; lg_dims sizes; } split;
+    struct { int64_t axis, start, end; } slice;  /* elements start .. end - 1 */
+    struct { lg_dims shape; } reshape;           /* without the batch */
+    struct { lg_dims order; } permute;           /* output axis i + 1 is input axis order[i] */
+    struct { lg_dims axes; int32_t keep; } mean; /* keep: reduced axes stay, with extent 1 */
+    struct { int64_t pads[4]; double value; } pad;
+    struct { int64_t size[2]; int32_t mode, align_corners; } upsample;
+    struct { int64_t axis; double eps; } layer_norm; /* over the axes from `axis` on */
+    struct { int64_t groups; double eps; } group_norm;
 };
 
-typedef enum lg_field_type { LG_FIELD_INT, LG_FIELD_INTS, LG_FIELD_DOUBLE, LG_FIELD_BOOL } lg_field_type;
+typedef enum lg_field_type {
+    LG_FIELD_INT,
+    LG_FIELD_INTS,
+    LG_FIELD_DOUBLE,
+    LG_FIELD_BOOL,
+    LG_FIELD_DIMS,
+    LG_FIELD_CHOICE
+} lg_field_type;
 
-/* Describes one attribute for JSON and comparison: INT is int64_t, INTS int64_t[count], DOUBLE double, BOOL int32_t. */
+/* Describes one attribute for JSON and comparison: INT is int64_t, INTS int64_t[count], DOUBLE double, BOOL int32_t,
+ * DIMS lg_dims, CHOICE an int32_t index into `choices`, written as its name. */
 typedef struct lg_field {
     const char *name;
     lg_field_type type;
     size_t offset; /* into lg_attrs */
-    int count;     /* INTS */
+    int count;     /* INTS: entries; CHOICE: how many choices */
+    const char *const *choices;
 } lg_field;
 
 typedef enum lg_slot_flags {
@@ -74,6 +139,7 @@ typedef enum lg_init_rule {
     LG_INIT_ZEROS,
     LG_INIT_ONES,
     LG_INIT_KAIMING_NORMAL, /* fan out, gain of a ReLU: convolutions */
+    LG_INIT_QUARTER,        /* 0.25: torch's slope of a PReLU */
     LG_INIT_FAN_IN_UNIFORM  /* U(-1/sqrt(fan in), 1/sqrt(fan in)): torch's default for linear layers */
 } lg_init_rule;
 
@@ -83,7 +149,7 @@ typedef struct lg_slot {
     lg_init_rule init;
 } lg_slot;
 
-#define LG_MAX_SLOTS 8
+#define LG_MAX_SLOTS 4
 
 struct lg_op {
     const char *name; /* "conv2d" */
@@ -112,7 +178,7 @@ struct lg_op {
 
 const lg_op *lg_op_find(const char *name); /* NULL if unknown */
 const lg_op *lg_op_of_kind(lg_op_kind kind);
-int lg_op_is_compressible(const lg_op *op); /* conv2d, linear (conv_transpose2d): the layers that blocks are counted in */
+int lg_op_is_compressible(const lg_op *op); /* conv2d, linear, conv_transpose2d: the layers that blocks are counted in */
 
 lego_status lg_attrs_to_json(lg_json *object, const lg_op *op, const lg_attrs *attrs);
 lego_status lg_attrs_from_json(lg_attrs *out, const lg_op *op, const lg_json *object, const char *what);

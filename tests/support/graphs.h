@@ -193,6 +193,212 @@ static inline int32_t make_random_layer(maker *m, int32_t x)
     }
 }
 
+/* --- the wider set of ops --- */
+
+static inline int32_t make_binary(maker *m, const char *op, int32_t a, int32_t b)
+{
+    char name[48];
+    int32_t value;
+
+    layer_name(m, name, op);
+    assert_ok(lg_graph_add_node(&value, m->graph, op, name, NULL, 2, (int32_t[]){ a, b }, 0, NULL));
+    return value;
+}
+
+static inline int32_t make_reshape(maker *m, int32_t x, int n, const int64_t *dims)
+{
+    lg_attrs attrs = { .reshape = { { n, { 0 } } } };
+
+    memcpy(attrs.reshape.shape.dims, dims, (size_t)n * sizeof(*dims));
+    return make_unary(m, x, "reshape", &attrs);
+}
+
+static inline int32_t make_permute(maker *m, int32_t x, int n, const int64_t *order)
+{
+    lg_attrs attrs = { .permute = { { n, { 0 } } } };
+
+    memcpy(attrs.permute.order.dims, order, (size_t)n * sizeof(*order));
+    return make_unary(m, x, "permute", &attrs);
+}
+
+static inline int32_t make_concat(maker *m, int32_t a, int32_t b)
+{
+    char name[48];
+    int32_t value;
+
+    layer_name(m, name, "concat");
+    assert_ok(lg_graph_add_node(&value, m->graph, "concat", name, NULL, 2, (int32_t[]){ a, b }, 0, NULL));
+    return value;
+}
+
+/* A node with weight and bias over the channels, e.g. group_norm. */
+static inline int32_t make_affine(maker *m, int32_t x, const char *op, const lg_attrs *attrs, int n_dims,
+                                  const int64_t *dims)
+{
+    char name[48];
+    int32_t value, weights[2];
+
+    layer_name(m, name, op);
+    weights[0] = make_weight(m, name, "weight", n_dims, dims, 1);
+    weights[1] = make_weight(m, name, "bias", n_dims, dims, 0);
+    assert_ok(lg_graph_add_node(&value, m->graph, op, name, attrs, 1, &x, 2, weights));
+    return value;
+}
+
+static inline int32_t make_conv_transpose(maker *m, int32_t x, int64_t out_per_group, int64_t groups)
+{
+    const int64_t n_out = out_per_group * groups;
+    const lg_attrs attrs = { .conv_transpose = { { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 }, { 1, 0 }, groups } };
+    char name[48];
+    int32_t value, weights[2];
+
+    layer_name(m, name, "deconv");
+    weights[0] = make_weight(m, name, "weight", 4, (int64_t[]){ extent_of(m, x, 1), out_per_group, 3, 3 }, 0);
+    weights[1] = make_weight(m, name, "bias", 1, &n_out, 0);
+    assert_ok(lg_graph_add_node(&value, m->graph, "conv_transpose2d", name, &attrs, 1, &x, 2, weights));
+    return value;
+}
+
+static inline int32_t make_prelu(maker *m, int32_t x)
+{
+    const int64_t n = pick(m, 0, 1) ? extent_of(m, x, 1) : 1;
+    char name[48];
+    int32_t value, weight;
+
+    layer_name(m, name, "prelu");
+    weight = make_weight(m, name, "weight", 1, &n, 0);
+    assert_ok(lg_graph_add_node(&value, m->graph, "prelu", name, NULL, 1, &x, 1, &weight));
+    return value;
+}
+
+static inline int32_t make_constant(maker *m, int n_dims, const int64_t *dims)
+{
+    char name[48];
+    int32_t value, weight;
+
+    layer_name(m, name, "constant");
+    weight = make_weight(m, name, "value", n_dims, dims, 0);
+    assert_ok(lg_graph_add_node(&value, m->graph, "constant", name, NULL, 0, NULL, 1, &weight));
+    return value;
+}
+
+/* reshape (g, C/g), swap, reshape: ShuffleNet's. */
+static inline int32_t make_shuffle(maker *m, int32_t x, int64_t groups)
+{
+    const int64_t c = extent_of(m, x, 1), h = extent_of(m, x, 2), w = extent_of(m, x, 3);
+
+    x = make_reshape(m, x, 4, (int64_t[]){ groups, c / groups, h, w });
+    x = make_permute(m, x, 4, (int64_t[]){ 2, 1, 3, 4 });
+    return make_reshape(m, x, 3, (int64_t[]){ -1, h, w });
+}
+
+/* x times what its own channel means say (squeeze-excite). */
+static inline int32_t make_squeeze_excite(maker *m, int32_t x)
+{
+    const lg_attrs spatial = { .mean = { { 2, { 2, 3 } }, 1 } };
+    int32_t s = pick(m, 0, 1) ? make_unary(m, x, "mean", &spatial) : make_unary(m, x, "adaptive_avg_pool", NULL);
+
+    s = make_unary(m, make_conv(m, s, pick(m, 2, 4), 1, 1, 1, 1), "silu", NULL);
+    s = make_conv(m, s, extent_of(m, x, 1), 1, 1, 1, 1);
+    return make_binary(m, "mul", x, make_unary(m, s, pick(m, 0, 1) ? "sigmoid" : "hard_sigmoid", NULL));
+}
+
+static inline int32_t make_split_and_join(maker *m, int32_t x)
+{
+    const int64_t c = extent_of(m, x, 1), first = c > 1 ? pick(m, 1, c - 1) : 0;
+    const lg_attrs split = { .split = { 1, { 2, { first, c - first } } } };
+    const lg_attrs slice = { .slice = { 1, first, c } };
+    int32_t a, b;
+
+    if (c == 1)
+        return x;
+    if (pick(m, 0, 1)) {
+        a = make_unary(m, x, "split", &split);
+        b = make_conv(m, a + 1, 4, 3, 1, 1, 1);
+    } else {
+        a = make_conv(m, x, 3, 1, 1, 1, 0);
+        b = make_unary(m, x, "slice", &slice);
+    }
+    return pick(m, 0, 1) ? make_concat(m, b, a) : make_concat(m, a, b);
+}
+
+static inline int32_t make_wide_layer(maker *m, int32_t x)
+{
+    static const char *const activations[] = { "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "gelu",
+                                               "leaky_relu" };
+    const int64_t c = extent_of(m, x, 1), h = extent_of(m, x, 2), w = extent_of(m, x, 3);
+    const lg_attrs upsample = { .upsample = { { h + 1, 2 * w }, LG_UPSAMPLE_BILINEAR, (int32_t)pick(m, 0, 1) } };
+    const lg_attrs pad = { .pad = { { 1, 0, 0, 2 }, 0.5 } };
+    lg_attrs norm = { .group_norm = { c, 1e-3 } };
+
+    switch (pick(m, 0, 14)) {
+    case 0:
+        return make_unary(m, x, activations[pick(m, 0, 6)], NULL);
+    case 1:
+        return make_prelu(m, x);
+    case 2:
+        return make_squeeze_excite(m, x);
+    case 3: /* ShuffleNet: grouped, shuffled, depthwise or grouped */
+        x = make_shuffle(m, make_conv(m, x, 12, 1, 1, common_divisor(m, c, 12), 1), 3);
+        return pick(m, 0, 1) ? make_conv(m, x, 8, 3, 1, 4, 1) : make_conv(m, x, 12, 3, 1, 12, 1);
+    case 4:
+        return make_split_and_join(m, x);
+    case 5:
+        return h * w > 60 ? x : make_unary(m, x, "upsample", &upsample);
+    case 6:
+        return h * w > 60 ? x : make_conv_transpose(m, x, pick(m, 1, 3), pick(m, 0, 1) ? c : 1);
+    case 7: /* instance norm, or one of a few groups */
+        norm.group_norm.groups = pick(m, 0, 1) ? c : common_divisor(m, c, c);
+        return make_affine(m, x, "group_norm", &norm, 1, &c);
+    case 8:
+        return make_unary(m, x, "pad", &pad);
+    case 9: /* ConvNeXt: channels last, layer norm, linear, back */
+        x = make_permute(m, x, 3, (int64_t[]){ 2, 3, 1 });
+        if (pick(m, 0, 1))
+            x = make_affine(m, x, "layer_norm", &(lg_attrs){ .layer_norm = { 3, 1e-3 } }, 1, &c);
+        x = make_unary(m, make_linear(m, x, 6), "gelu", NULL);
+        return make_permute(m, x, 3, (int64_t[]){ 3, 1, 2 });
+    case 10: /* a constant of each channel, repeated over the positions */
+        return make_binary(m, pick(m, 0, 1) ? "add" : "sub", x, make_constant(m, 3, (int64_t[]){ c, 1, 1 }));
+    case 11: /* joined channels into a grouped convolution */
+        x = make_concat(m, make_conv(m, x, 4, 1, 1, 1, 1), make_conv(m, x, 8, 1, 1, 1, 1));
+        return make_conv(m, x, 6, 3, 1, 2, 1);
+    case 12: { /* attention over positions: (N,C,HW) -> (N,HW,C) x (N,C,HW) -> softmax -> x. No weight stands between
+                * a channel and the product, so a convolution makes sure that zeroed channels are zero. */
+        const int32_t flat = make_reshape(m, make_conv(m, x, c, 1, 1, 1, 1), 2, (int64_t[]){ c, h * w });
+        int32_t scores = make_binary(m, "matmul", make_permute(m, flat, 2, (int64_t[]){ 2, 1 }), flat);
+        scores = make_unary(m, scores, "softmax", &(lg_attrs){ .axis = { 2 } });
+        return make_reshape(m, make_binary(m, "matmul", flat, scores), 3, (int64_t[]){ c, h, w });
+    }
+    case 13:
+        return make_binary(m, "div", x, make_unary(m, make_conv(m, x, c, 1, 1, 1, 1), "clip",
+                                                   &(lg_attrs){ .clip = { 0.5, 2.0 } }));
+    default:
+        return make_binary(m, "mul", make_conv(m, x, 6, 3, 1, 1, 1),
+                           make_unary(m, make_conv(m, x, 6, 1, 1, 1, 1), "tanh", NULL));
+    }
+}
+
+/* As make_random_graph(), over all ops. */
+static inline lg_graph *make_wide_graph(uint64_t seed)
+{
+    maker m;
+    int32_t x;
+
+    maker_start(&m, seed);
+    x = make_input(&m, pick(&m, 1, 3), pick(&m, 3, 6), pick(&m, 3, 6));
+    x = make_conv(&m, x, pick(&m, 2, 4) * 2, 3, 1, 1, 1);
+    for (int64_t i = pick(&m, 2, 5); i > 0; i--)
+        x = pick(&m, 0, 3) ? make_wide_layer(&m, x) : make_random_layer(&m, x);
+    if (pick(&m, 0, 1)) {
+        x = make_unary(&m, x, pick(&m, 0, 1) ? "adaptive_max_pool" : "adaptive_avg_pool", NULL);
+        x = make_linear(&m, make_reshape(&m, x, 1, (int64_t[]){ -1 }), 3);
+    } else {
+        x = make_linear(&m, make_unary(&m, x, "flatten", NULL), 3);
+    }
+    return maker_finish(&m, x);
+}
+
 /* A random network with residual, depthwise, grouped and flatten -> linear couplings. */
 static inline lg_graph *make_random_graph(uint64_t seed)
 {

@@ -3,6 +3,7 @@
 #include "support/graphs.h"
 
 #include "engine/engine.h"
+#include "support/eval.h"
 #include "graph/channels.h"
 
 static const lg_channel_group *group_of(const lg_channels *channels, lg_axis axis)
@@ -125,8 +126,7 @@ static void test_channels__grouped_convolutions_in_a_row_form_a_ring(void **stat
     const int32_t a = make_conv(&m, make_input(&m, 2, 6, 6), 8, 1, 1, 1, 0);
     const int32_t b = make_conv(&m, a, 8, 3, 1, 4, 0);
     const int32_t c = make_conv(&m, b, 16, 3, 1, 4, 0);
-    const int32_t d = make_conv(&m, c, 8, 3, 1, 2, 0); /* cut in another way */
-    lg_graph *graph = maker_finish(&m, make_conv(&m, d, 3, 1, 1, 1, 0));
+    lg_graph *graph = maker_finish(&m, make_conv(&m, c, 3, 1, 1, 1, 0));
 
     assert_ok(lg_channels_analyze(&channels, graph, 1));
     const lg_channel_group *first = group_of(channels, LG_VALUE_AXIS(a, 1)), *walk = first;
@@ -136,9 +136,74 @@ static void test_channels__grouped_convolutions_in_a_row_form_a_ring(void **stat
         n++;
     } while (walk != first);
     assert_int_equal(n, 3);
-    assert_non_null(strstr(group_of(channels, LG_VALUE_AXIS(c, 1))->frozen, "grouped"));
-    assert_non_null(strstr(group_of(channels, LG_VALUE_AXIS(d, 1))->frozen, "grouped"));
-    assert_null(group_of(channels, LG_VALUE_AXIS(b, 1))->frozen);
+    assert_int_equal(group_of(channels, LG_VALUE_AXIS(b, 1))->parts, 4);
+    assert_int_equal(group_of(channels, LG_VALUE_AXIS(c, 1))->parts, 4);
+    lg_channels_free(channels);
+    lg_graph_free(graph);
+}
+
+static void test_channels__cuts_that_disagree_tie_the_parts(void **state)
+{
+    maker m;
+    lg_channels *channels;
+
+    maker_start(&m, 4);
+    const int32_t a = make_conv(&m, make_input(&m, 2, 6, 6), 8, 1, 1, 1, 0);
+    const int32_t b = make_conv(&m, a, 12, 3, 1, 4, 0); /* four runs of 3 ... */
+    const int32_t c = make_conv(&m, b, 8, 3, 1, 2, 0);  /* ... are two runs of 6 */
+    lg_graph *graph = maker_finish(&m, make_conv(&m, c, 3, 1, 1, 1, 0));
+
+    assert_ok(lg_channels_analyze(&channels, graph, 1));
+    const lg_channel_group *middle = group_of(channels, LG_VALUE_AXIS(b, 1));
+    assert_null(middle->frozen);
+    assert_int_equal(middle->parts, 1);
+    assert_int_equal(middle->n_units, 3); /* i, i + 3, i + 6, i + 9 */
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(lg_channels_unit(channels, LG_VALUE_AXIS(b, 1), i), middle->units[i % 3]);
+    lg_channels_free(channels);
+    lg_graph_free(graph);
+}
+
+static void test_channels__shuffle_keeps_equal_shares_by_itself(void **state)
+{
+    maker m;
+    lg_channels *channels;
+
+    maker_start(&m, 4);
+    const int32_t a = make_conv(&m, make_input(&m, 2, 4, 4), 12, 1, 1, 1, 1);
+    const int32_t b = make_conv(&m, a, 12, 1, 1, 3, 1);
+    const int32_t shuffled = make_shuffle(&m, b, 3);
+    const int32_t deep = make_conv(&m, shuffled, 12, 3, 1, 12, 1);
+    lg_graph *graph = maker_finish(&m, make_conv(&m, deep, 3, 1, 1, 1, 1));
+
+    assert_ok(lg_channels_analyze(&channels, graph, 1));
+    const lg_channel_group *group = group_of(channels, LG_VALUE_AXIS(b, 1));
+    assert_null(group->frozen);
+    assert_int_equal(group->n_units, 4);
+    for (int i = 0; i < 12; i++) { /* channel (a, b) before is channel (b, a) after */
+        assert_int_equal(lg_channels_unit(channels, LG_VALUE_AXIS(b, 1), i), group->units[i % 4]);
+        assert_int_equal(lg_channels_unit(channels, LG_VALUE_AXIS(deep, 1), i), group->units[i / 3]);
+    }
+    assert_null(group_of(channels, LG_VALUE_AXIS(a, 1))->frozen);
+    lg_channels_free(channels);
+    lg_graph_free(graph);
+}
+
+static void test_channels__squeeze_excite_goes_with_what_it_multiplies(void **state)
+{
+    maker m;
+    lg_channels *channels;
+
+    maker_start(&m, 4);
+    const int32_t x = make_conv(&m, make_input(&m, 2, 4, 4), 6, 1, 1, 1, 1);
+    const int32_t scaled = make_squeeze_excite(&m, x);
+    lg_graph *graph = maker_finish(&m, make_conv(&m, scaled, 3, 1, 1, 1, 1));
+
+    assert_ok(lg_channels_analyze(&channels, graph, 1));
+    assert_int_equal(count_free(channels), 2); /* the channels, and the inside of the squeeze */
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(lg_channels_unit(channels, LG_VALUE_AXIS(x, 1), i),
+                         lg_channels_unit(channels, LG_VALUE_AXIS(scaled, 1), i));
     lg_channels_free(channels);
     lg_graph_free(graph);
 }
@@ -218,6 +283,28 @@ static void zero_removed(lg_graph *graph, const lg_channels *channels, const uin
     }
 }
 
+/* The columns of a grouped convolution have no units: zero those of removed inputs too, so that an input which is not
+ * zero itself (behind a sigmoid) adds nothing. */
+static void zero_grouped_columns(lg_graph *graph, const lg_channels *channels, const uint8_t *keep)
+{
+    for (int32_t n = 0; n < graph->n_nodes; n++) {
+        const lg_node *node = &graph->nodes[n];
+
+        if (node->op->kind != LG_OP_CONV2D || node->attrs->conv.groups == 1)
+            continue;
+        lego_tensor *weight = lg_node_weight(graph, node, 0);
+        const int64_t *dims = weight->shape.dims, kernel = dims[2] * dims[3];
+        for (int64_t k = 0; k < dims[0]; k++)
+            for (int64_t c = 0; c < dims[1]; c++) {
+                const int64_t channel = k / (dims[0] / node->attrs->conv.groups) * dims[1] + c;
+                if (!lg_channels_keeps(&(lg_channels_keep){ channels, keep }, LG_VALUE_AXIS(node->inputs[0], 1),
+                                       channel))
+                    memset((float *)lg_tensor_data(weight) + (k * dims[1] + c) * kernel, 0,
+                           (size_t)kernel * sizeof(float));
+            }
+    }
+}
+
 static float *run(const lg_graph *graph, const float *input, int batch)
 {
     lg_plan_options options = LG_PLAN_OPTIONS_INIT;
@@ -284,6 +371,84 @@ static void test_channels__removing_zeroed_channels_changes_nothing(void **state
     assert_true(n_removed > 2000 && n_grouped > 100 && n_narrower_groups > 20); /* the generator covers what it should */
 }
 
+/* The evaluator of the next test against the engine, where both can: neither is written from the other. */
+static void test_channels__evaluator_agrees_with_the_reference_engine(void **state)
+{
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        lg_graph *graph = make_random_graph(seed);
+        const int64_t n_in = 2 * lg_value_elements(&graph->values[graph->inputs[0]]);
+        const int64_t n_out = 2 * lg_value_elements(&graph->values[graph->outputs[0]]);
+        float *input;
+        double *wide;
+        lg_rng rng;
+
+        assert_ok(LG_CALLOC(&input, n_in));
+        assert_ok(LG_CALLOC(&wide, n_in));
+        lg_rng_init(&rng, seed, 9);
+        for (int64_t i = 0; i < n_in; i++)
+            wide[i] = input[i] = (float)lg_rng_normal(&rng);
+        float *output = run(graph, input, 2);
+        eval_value *values = eval_graph(graph, wide, 2);
+        double largest = 0.0;
+        for (int64_t i = 0; i < n_out; i++)
+            largest = fmax(largest, fabs(values[graph->outputs[0]].data[i]));
+        for (int64_t i = 0; i < n_out; i++)
+            assert_near(output[i], values[graph->outputs[0]].data[i], 1e-5 * largest, 0.0);
+        eval_free(values, graph);
+        lg_free(output);
+        lg_free(input);
+        lg_free(wide);
+        lg_graph_free(graph);
+    }
+}
+
+static void test_channels__hold_for_every_op(void **state)
+{
+    int n_ops[LG_OP_N_KINDS] = { 0 };
+    int64_t n_removed = 0;
+
+    for (uint64_t seed = 0; seed < 500; seed++) {
+        lg_graph *graph = make_wide_graph(seed), *pruned;
+        const lg_value *in = &graph->values[graph->inputs[0]], *out = &graph->values[graph->outputs[0]];
+        lg_channels *channels;
+        double *input;
+        lg_rng rng;
+
+        for (int32_t i = 0; i < graph->n_nodes; i++)
+            n_ops[graph->nodes[i].op->kind]++;
+        assert_ok(lg_channels_analyze(&channels, graph, 1));
+        uint8_t *keep = random_keep(channels, seed);
+        for (int32_t u = 0; u < lg_channels_n_units(channels); u++)
+            n_removed += !keep[u];
+        zero_removed(graph, channels, keep);
+        zero_grouped_columns(graph, channels, keep);
+        if (lg_channels_apply(&pruned, channels, graph, keep) != LEGO_OK)
+            fail_msg("seed %d: %s", (int)seed, lego_last_error());
+
+        assert_ok(LG_CALLOC(&input, 2 * lg_value_elements(in)));
+        lg_rng_init(&rng, seed, 9);
+        for (int64_t i = 0; i < 2 * lg_value_elements(in); i++)
+            input[i] = lg_rng_normal(&rng);
+        eval_value *before = eval_graph(graph, input, 2), *after = eval_graph(pruned, input, 2);
+        for (int64_t i = 0; i < 2 * lg_value_elements(out); i++) {
+            const double want = before[graph->outputs[0]].data[i], have = after[pruned->outputs[0]].data[i];
+            if (!(fabs(want - have) <= 1e-9 * (1.0 + fabs(want))))
+                fail_msg("seed %d, output %d: %.12g became %.12g", (int)seed, (int)i, want, have);
+        }
+        eval_free(before, graph);
+        eval_free(after, pruned);
+        lg_free(input);
+        lg_free(keep);
+        lg_graph_free(pruned);
+        lg_channels_free(channels);
+        lg_graph_free(graph);
+    }
+    assert_true(n_removed > 2000);
+    for (int kind = 0; kind < LG_OP_N_KINDS; kind++)
+        if (kind != LG_OP_BLOCK && n_ops[kind] < 10)
+            fail_msg("the random graphs hold only %d of '%s'", n_ops[kind], lg_op_of_kind((lg_op_kind)kind)->name);
+}
+
 static void test_channels__keeping_everything_shares_every_weight(void **state)
 {
     lg_graph *graph = make_random_graph(11), *pruned;
@@ -323,9 +488,14 @@ int main(void)
         cmocka_unit_test(test_channels__depthwise_channel_is_one_unit),
         cmocka_unit_test(test_channels__grouped_convolution_has_two_partners),
         cmocka_unit_test(test_channels__grouped_convolutions_in_a_row_form_a_ring),
+        cmocka_unit_test(test_channels__cuts_that_disagree_tie_the_parts),
+        cmocka_unit_test(test_channels__shuffle_keeps_equal_shares_by_itself),
+        cmocka_unit_test(test_channels__squeeze_excite_goes_with_what_it_multiplies),
         cmocka_unit_test(test_channels__flatten_repeats_a_channel_in_the_linear_layer),
         cmocka_unit_test(test_channels__frozen_units_and_whole_axes_stay),
         cmocka_unit_test(test_channels__removing_zeroed_channels_changes_nothing),
+        cmocka_unit_test(test_channels__evaluator_agrees_with_the_reference_engine),
+        cmocka_unit_test(test_channels__hold_for_every_op),
         cmocka_unit_test(test_channels__keeping_everything_shares_every_weight),
         cmocka_unit_test(test_channels__survive_allocation_failures),
     };

@@ -128,6 +128,132 @@ static void test_ops__pool_shape_equals_sliding(void **state)
     }
 }
 
+/* Shape of the only output of `op` over one input (N,c,h,w), as text. */
+static const char *shape_of(char text[128], const char *op, const lg_attrs *attrs, int64_t c, int64_t h, int64_t w)
+{
+    maker m;
+
+    maker_start(&m, 1);
+    const int32_t y = make_unary(&m, make_input(&m, c, h, w), op, attrs);
+    lg_shape_format(text, &m.graph->values[y].shape);
+    lg_graph_free(m.graph);
+    return text;
+}
+
+static void test_ops__shapes_of_the_wider_set(void **state)
+{
+    char text[128];
+
+    assert_string_equal(shape_of(text, "reshape", &(lg_attrs){ .reshape = { { 2, { -1, 6 } } } }, 4, 3, 3), "(N,6,6)");
+    assert_string_equal(shape_of(text, "reshape", &(lg_attrs){ .reshape = { { 1, { -1 } } } }, 4, 3, 3), "(N,36)");
+    assert_string_equal(shape_of(text, "reshape", &(lg_attrs){ .reshape = { { 5, { 2, 2, 3, 1, 3 } } } }, 4, 3, 3),
+                        "(N,2,2,3,1,3)");
+    assert_string_equal(shape_of(text, "permute", &(lg_attrs){ .permute = { { 3, { 3, 1, 2 } } } }, 4, 5, 6),
+                        "(N,6,4,5)");
+    assert_string_equal(shape_of(text, "mean", &(lg_attrs){ .mean = { { 2, { 2, 3 } }, 0 } }, 4, 5, 6), "(N,4)");
+    assert_string_equal(shape_of(text, "mean", &(lg_attrs){ .mean = { { 1, { 1 } }, 1 } }, 4, 5, 6), "(N,1,5,6)");
+    assert_string_equal(shape_of(text, "pad", &(lg_attrs){ .pad = { { 1, 2, 3, 4 }, 0.0 } }, 4, 5, 6), "(N,4,9,12)");
+    assert_string_equal(shape_of(text, "upsample", &(lg_attrs){ .upsample = { { 7, 3 }, 1, 1 } }, 4, 5, 6),
+                        "(N,4,7,3)");
+    assert_string_equal(shape_of(text, "adaptive_max_pool", NULL, 4, 5, 6), "(N,4,1,1)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 1, 4 } }, 4, 5, 6), "(N,4,3,6)");
+    assert_string_equal(shape_of(text, "softmax", NULL, 4, 5, 6), "(N,4,5,6)");
+}
+
+static void test_ops__split_concat_broadcast_and_matmul(void **state)
+{
+    maker m;
+    int32_t x, y, parts, joined;
+    char text[128];
+
+    maker_start(&m, 1);
+    x = make_input(&m, 9, 4, 6);
+    parts = make_unary(&m, x, "split", &(lg_attrs){ .split = { 1, { 3, { 2, 3, 4 } } } });
+    assert_int_equal(extent_of(&m, parts, 1), 2);
+    assert_int_equal(extent_of(&m, parts + 2, 1), 4);
+    assert_string_equal(m.graph->values[parts + 1].name, "split0:1");
+    joined = make_concat(&m, parts, parts + 2);
+    assert_int_equal(extent_of(&m, joined, 1), 6);
+    y = make_binary(&m, "mul", x, make_unary(&m, x, "adaptive_avg_pool", NULL));
+    assert_string_equal(lg_shape_format(text, &m.graph->values[y].shape), "(N,9,4,6)");
+    y = make_binary(&m, "matmul", make_permute(&m, x, 3, (int64_t[]){ 1, 3, 2 }), x); /* (N,9,6,4) x (N,9,4,6) */
+    assert_string_equal(lg_shape_format(text, &m.graph->values[y].shape), "(N,9,6,6)");
+    assert_int_equal(lg_node_macs(m.graph, &m.graph->nodes[m.graph->n_nodes - 1]), 9 * 6 * 6 * 4);
+    y = make_constant(&m, 2, (int64_t[]){ 3, 5 });
+    assert_string_equal(lg_shape_format(text, &m.graph->values[y].shape), "(N,3,5)");
+
+    assert_fails(LEGO_EINVAL,
+                 lg_graph_add_node(&y, m.graph, "matmul", "mm", NULL, 2, (int32_t[]){ x, x }, 0, NULL));
+    assert_says("'mm'");
+    assert_fails(LEGO_EINVAL,
+                 lg_graph_add_node(&y, m.graph, "mul", "product", NULL, 2, (int32_t[]){ x, joined }, 0, NULL));
+    assert_says("differ in shape");
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "concat", "cat", &(lg_attrs){ .axis = { 2 } }, 2,
+                                                (int32_t[]){ x, joined }, 0, NULL));
+    assert_says("'cat'");
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "concat", "cat", &(lg_attrs){ .axis = { 4 } }, 2,
+                                                (int32_t[]){ x, x }, 0, NULL));
+    assert_says("axis 4");
+    lg_graph_free(m.graph);
+}
+
+/* out = (in - 1) stride - pads + dilation (kernel - 1) + output_padding + 1: the size whose convolution gives `in`. */
+static void test_ops__conv_transpose_inverts_the_convolutions_size(void **state)
+{
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        maker m;
+        lg_attrs attrs = { .conv_transpose = { .groups = 2 } };
+        int32_t x, y, weights[2] = { LG_NONE, LG_NONE };
+        const int64_t k = 3;
+        int64_t back;
+
+        maker_start(&m, seed);
+        x = make_input(&m, 4, pick(&m, 2, 6), pick(&m, 2, 6));
+        for (int i = 0; i < 2; i++) {
+            attrs.conv_transpose.stride[i] = pick(&m, 1, 3);
+            attrs.conv_transpose.dilation[i] = pick(&m, 1, 2);
+            attrs.conv_transpose.pads[i] = pick(&m, 0, 1);
+            attrs.conv_transpose.pads[2 + i] = pick(&m, 0, 1);
+            attrs.conv_transpose.output_padding[i] = pick(&m, 0, attrs.conv_transpose.stride[i] - 1);
+        }
+        weights[0] = make_weight(&m, "t", "weight", 4, (int64_t[]){ 4, 5, k, k }, 0);
+        assert_ok(lg_graph_add_node(&y, m.graph, "conv_transpose2d", "t", &attrs, 1, &x, 2, weights));
+        assert_int_equal(extent_of(&m, y, 1), 10);
+        for (int i = 0; i < 2; i++) {
+            back = slide(extent_of(&m, y, 2 + i), k, attrs.conv_transpose.stride[i], attrs.conv_transpose.dilation[i],
+                         attrs.conv_transpose.pads[i], attrs.conv_transpose.pads[2 + i], 0);
+            assert_int_equal(back, extent_of(&m, x, 2 + i));
+        }
+        assert_int_equal(lg_graph_macs(m.graph),
+                         4 * extent_of(&m, x, 2) * extent_of(&m, x, 3) * 5 * k * k);
+        lg_graph_free(m.graph);
+    }
+}
+
+static void test_ops__normalisations_check_their_weights(void **state)
+{
+    maker m;
+    int32_t x, y, weights[2];
+    const int64_t dims[3] = { 6, 4, 4 };
+
+    maker_start(&m, 1);
+    x = make_input(&m, 6, 4, 4);
+    make_affine(&m, x, "group_norm", &(lg_attrs){ .group_norm = { 3, 1e-5 } }, 1, dims);
+    make_affine(&m, x, "layer_norm", &(lg_attrs){ .layer_norm = { 1, 1e-5 } }, 3, dims);
+    make_affine(&m, x, "layer_norm", &(lg_attrs){ .layer_norm = { 3, 1e-5 } }, 1, dims + 1);
+    weights[0] = weights[1] = make_weight(&m, "w", "weight", 1, dims, 0);
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "group_norm", "gn",
+                                                &(lg_attrs){ .group_norm = { 4, 1e-5 } }, 1, &x, 2, weights));
+    assert_says("groups=4");
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "layer_norm", "ln",
+                                                &(lg_attrs){ .layer_norm = { 3, 1e-5 } }, 1, &x, 2, weights));
+    assert_says("(4) is needed");
+    weights[0] = make_weight(&m, "p", "weight", 1, (int64_t[]){ 5 }, 0);
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "prelu", "pr", NULL, 1, &x, 1, weights));
+    assert_says("(6) is needed");
+    lg_graph_free(m.graph);
+}
+
 static void test_ops__refuse_bad_attributes_naming_the_node(void **state)
 {
     static const struct {
@@ -148,6 +274,27 @@ static void test_ops__refuse_bad_attributes_naming_the_node(void **state)
         { "dropout", { .dropout = { -0.5 } }, "p -0.5" },
         { "clip", { .clip = { 2.0, 1.0 } }, "min 2" },
         { "clip", { .clip = { -DBL_MAX, 1.0 } }, "no range" },
+        { "leaky_relu", { .leaky_relu = { DBL_MAX } }, "slope" },
+        { "hard_sigmoid", { .hard_sigmoid = { DBL_MAX, 0.5 } }, "alpha" },
+        { "softmax", { .axis = { 0 } }, "axis 0" },
+        { "slice", { .slice = { 2, 2, 2 } }, "elements 2 to 2" },
+        { "slice", { .slice = { 2, -1, 2 } }, "elements -1" },
+        { "slice", { .slice = { 2, 1, INT64_MAX } }, "elements 1" },
+        { "split", { .split = { 2, { 2, { 1, 1 } } } }, "add up to 2" },
+        { "split", { .split = { 2, { 0, { 0 } } } }, "outputs" },
+        { "reshape", { .reshape = { { 2, { -1, -1 } } } }, "extent -1" },
+        { "reshape", { .reshape = { { 2, { 7, 5 } } } }, "do not fit" },
+        { "reshape", { .reshape = { { 2, { -1, 19 } } } }, "do not fit" },
+        { "reshape", { .reshape = { { 0, { 0 } } } }, "0 extents" },
+        { "permute", { .permute = { { 2, { 1, 2 } } } }, "2 entries" },
+        { "permute", { .permute = { { 3, { 1, 2, 2 } } } }, "twice" },
+        { "permute", { .permute = { { 3, { 1, 2, 4 } } } }, "order 4" },
+        { "mean", { .mean = { { 0, { 0 } }, 0 } }, "no axes" },
+        { "mean", { .mean = { { 1, { 4 } }, 0 } }, "axis 4" },
+        { "pad", { .pad = { { 0, -1, 0, 0 }, 0.0 } }, "pads -1" },
+        { "pad", { .pad = { { INT32_MAX, 0, 0, 0 }, 0.0 } }, "extent" },
+        { "upsample", { .upsample = { { 0, 1 }, 0, 0 } }, "size 0" },
+        { "upsample", { .upsample = { { 1, 1 }, 0, 1 } }, "align_corners" },
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -257,6 +404,8 @@ static void test_ops__attributes_survive_json(void **state)
             for (int i = 0; i < field->count; i++) {
                 if (field->type == LG_FIELD_INT || field->type == LG_FIELD_INTS)
                     ((int64_t *)(void *)at)[i] = 3 + i;
+                else if (field->type == LG_FIELD_DIMS)
+                    *(lg_dims *)(void *)at = (lg_dims){ 3, { 7, 8, 9 } };
                 else if (field->type == LG_FIELD_DOUBLE)
                     *(double *)(void *)at = 0.1;
                 else
@@ -267,7 +416,9 @@ static void test_ops__attributes_survive_json(void **state)
         assert_ok(lg_attrs_to_json(object, op, &attrs));
         assert_ok(lg_attrs_from_json(&again, op, object, "test"));
         for (const lg_field *field = op->fields; field->name; field++) {
-            const size_t size = field->type == LG_FIELD_BOOL ? 4 : 8 * (size_t)field->count;
+            const size_t size = field->type == LG_FIELD_BOOL || field->type == LG_FIELD_CHOICE ? 4
+                                : field->type == LG_FIELD_DIMS                                  ? sizeof(lg_dims)
+                                                                                                : 8 * (size_t)field->count;
             assert_memory_equal((char *)&attrs + field->offset, (char *)&again + field->offset, size);
         }
         assert_ok(lg_json_set_int(object, "surprise", 1));
@@ -275,6 +426,17 @@ static void test_ops__attributes_survive_json(void **state)
         assert_says("surprise");
         lg_json_free(object);
     }
+    lg_json *object;
+    lg_attrs attrs;
+    assert_ok(lg_json_create_object(&object));
+    assert_ok(lg_json_set_string(object, "mode", "cubic"));
+    assert_fails(LEGO_EFORMAT, lg_attrs_from_json(&attrs, lg_op_find("upsample"), object, "test"));
+    assert_says("'cubic'");
+    lg_json_free(object);
+    assert_ok(lg_json_parse(&object, "{\"order\":[1,2,3,4,5,6,7,8,9]}", 29, "test"));
+    assert_fails(LEGO_EFORMAT, lg_attrs_from_json(&attrs, lg_op_find("permute"), object, "test"));
+    assert_says("9 entries");
+    lg_json_free(object);
     assert_null(lg_op_find("teleport"));
     assert_true(lg_op_is_compressible(lg_op_find("conv2d")) && lg_op_is_compressible(lg_op_find("linear")));
     assert_false(lg_op_is_compressible(lg_op_find("batch_norm")));
@@ -286,6 +448,10 @@ int main(void)
         cmocka_unit_test(test_ops__conv_shape_equals_sliding),
         cmocka_unit_test(test_ops__conv_refuses_what_does_not_fit),
         cmocka_unit_test(test_ops__pool_shape_equals_sliding),
+        cmocka_unit_test(test_ops__shapes_of_the_wider_set),
+        cmocka_unit_test(test_ops__split_concat_broadcast_and_matmul),
+        cmocka_unit_test(test_ops__conv_transpose_inverts_the_convolutions_size),
+        cmocka_unit_test(test_ops__normalisations_check_their_weights),
         cmocka_unit_test(test_ops__refuse_bad_attributes_naming_the_node),
         cmocka_unit_test(test_ops__dimensions_and_types_are_checked),
         cmocka_unit_test(test_ops__batch_norm_slots),

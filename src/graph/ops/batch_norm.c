@@ -6,12 +6,11 @@ enum { SLOT_WEIGHT, SLOT_BIAS, SLOT_MEAN, SLOT_VAR, N_SLOTS };
 
 static lego_status validate(const lg_graph *graph, const lg_node *node)
 {
-    const double eps = node->attrs->batch_norm.eps, momentum = node->attrs->batch_norm.momentum;
+    const double momentum = node->attrs->batch_norm.momentum;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_op_check_input(graph, node, 0, 2, 0));
-    if (!(eps > 0.0 && eps <= 1.0))
-        return lg_error(LEGO_EINVAL, "node '%s': eps %g is not in (0, 1]", node->name, eps);
+    LG_TRY(lg_op_check_eps(node, node->attrs->batch_norm.eps));
     if (!(momentum >= 0.0 && momentum <= 1.0))
         return lg_error(LEGO_EINVAL, "node '%s': momentum %g is not in [0, 1]", node->name, momentum);
     for (int slot = 0; slot < N_SLOTS; slot++)
@@ -39,9 +38,9 @@ done:
 }
 
 static const lg_field fields[] = {
-    { "eps", LG_FIELD_DOUBLE, offsetof(lg_attrs, batch_norm.eps), 1 },
-    { "momentum", LG_FIELD_DOUBLE, offsetof(lg_attrs, batch_norm.momentum), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "eps", LG_FIELD_DOUBLE, offsetof(lg_attrs, batch_norm.eps), 1, NULL },
+    { "momentum", LG_FIELD_DOUBLE, offsetof(lg_attrs, batch_norm.momentum), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_batch_norm = {

@@ -37,9 +37,9 @@ done:
 }
 
 static const lg_field fields[] = {
-    { "index", LG_FIELD_INT, offsetof(lg_attrs, block.index), 1 },
-    { "n_outputs", LG_FIELD_INT, offsetof(lg_attrs, block.n_outputs), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "index", LG_FIELD_INT, offsetof(lg_attrs, block.index), 1, NULL },
+    { "n_outputs", LG_FIELD_INT, offsetof(lg_attrs, block.n_outputs), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_block = {

@@ -18,9 +18,9 @@ static int64_t flops(const lg_graph *graph, const lg_node *node)
 }
 
 static const lg_field fields[] = {
-    { "min", LG_FIELD_DOUBLE, offsetof(lg_attrs, clip.min), 1 },
-    { "max", LG_FIELD_DOUBLE, offsetof(lg_attrs, clip.max), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "min", LG_FIELD_DOUBLE, offsetof(lg_attrs, clip.min), 1, NULL },
+    { "max", LG_FIELD_DOUBLE, offsetof(lg_attrs, clip.max), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_clip = {

@@ -88,6 +88,18 @@ lego_status lg_op_check_ints(const lg_node *node, const char *attribute, int n, 
     return LEGO_OK;
 }
 
+lego_status lg_op_check_axis(const lg_graph *graph, const lg_node *node, int index, int64_t axis)
+{
+    return lg_op_check_ints(node, "axis", 1, &axis, 1, lg_op_input(graph, node, index)->shape.n_dims - 1);
+}
+
+lego_status lg_op_check_eps(const lg_node *node, double eps)
+{
+    if (!(eps > 0.0 && eps <= 1.0)) /* also NaN */
+        return lg_error(LEGO_EINVAL, "node '%s': eps %g is not in (0, 1]", node->name, eps);
+    return LEGO_OK;
+}
+
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode)
 {
@@ -154,6 +166,17 @@ lego_status lg_op_freeze_axes(lg_channels *channels, const lg_graph *graph, int3
 
     for (int axis = first; axis < graph->values[value].shape.n_dims; axis++)
         LG_TRY(lg_channels_freeze(channels, LG_VALUE_AXIS(value, axis), reason));
+done:
+    return status;
+}
+
+lego_status lg_op_spatial_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node)
+{
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_channels_tie_axes(channels, LG_VALUE_AXIS(node->inputs[0], 1), LG_VALUE_AXIS(node->outputs[0], 1)));
+    LG_TRY(lg_op_freeze_axes(channels, graph, node->inputs[0], 2, "spatial axis"));
+    LG_TRY(lg_op_freeze_axes(channels, graph, node->outputs[0], 2, "spatial axis"));
 done:
     return status;
 }

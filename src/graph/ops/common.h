@@ -7,6 +7,9 @@
 /* Extents and attributes stay below this, so that products of two of them never overflow. */
 #define LG_MAX_EXTENT INT32_MAX
 
+/* Last entry of a field table. */
+#define LG_FIELDS_END { NULL, LG_FIELD_INT, 0, 0, NULL }
+
 /* Of non-negative numbers; INT64_MAX where the result would not fit. */
 int64_t lg_add_sat(int64_t a, int64_t b);
 int64_t lg_mul_sat(int64_t a, int64_t b);
@@ -24,6 +27,11 @@ lego_status lg_op_check_weight(const lg_graph *graph, const lg_node *node, int s
 lego_status lg_op_check_ints(const lg_node *node, const char *attribute, int n, const int64_t *values, int64_t min,
                              int64_t max);
 
+/* An axis of input `index` behind the batch. */
+lego_status lg_op_check_axis(const lg_graph *graph, const lg_node *node, int index, int64_t axis);
+/* A normalisation's epsilon, in (0, 1]. */
+lego_status lg_op_check_eps(const lg_node *node, double eps);
+
 /* Where a kernel slides along one axis: what it yields. LEGO_EINVAL naming the node if it does not fit. */
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode);
@@ -37,6 +45,9 @@ lego_status lg_op_unary_infer(lg_graph *graph, const lg_node *node);
 int64_t lg_op_unary_flops(const lg_graph *graph, const lg_node *node);
 /* Ties every axis of the input to the output's. */
 lego_status lg_op_unary_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node);
+
+/* Ties the channel axis of input and output (N,C,H,W) and freezes the spatial ones: pools, padding, resizing. */
+lego_status lg_op_spatial_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node);
 
 /* Freeze the axes from `first` on of a value, e.g. the spatial ones. */
 lego_status lg_op_freeze_axes(lg_channels *channels, const lg_graph *graph, int32_t value, int first,

@@ -230,11 +230,11 @@ done:
 }
 
 static const lg_field fields[] = {
-    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, conv.stride), 2 },
-    { "dilation", LG_FIELD_INTS, offsetof(lg_attrs, conv.dilation), 2 },
-    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, conv.pads), 4 },
-    { "groups", LG_FIELD_INT, offsetof(lg_attrs, conv.groups), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, conv.stride), 2, NULL },
+    { "dilation", LG_FIELD_INTS, offsetof(lg_attrs, conv.dilation), 2, NULL },
+    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, conv.pads), 4, NULL },
+    { "groups", LG_FIELD_INT, offsetof(lg_attrs, conv.groups), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_conv2d = {

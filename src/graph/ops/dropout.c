@@ -11,8 +11,8 @@ static lego_status validate(const lg_graph *graph, const lg_node *node)
 }
 
 static const lg_field fields[] = {
-    { "p", LG_FIELD_DOUBLE, offsetof(lg_attrs, dropout.p), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "p", LG_FIELD_DOUBLE, offsetof(lg_attrs, dropout.p), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_dropout = {

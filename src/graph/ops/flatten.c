@@ -47,8 +47,8 @@ done:
 }
 
 static const lg_field fields[] = {
-    { "axis", LG_FIELD_INT, offsetof(lg_attrs, flatten.axis), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "axis", LG_FIELD_INT, offsetof(lg_attrs, flatten.axis), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_flatten = {

@@ -62,7 +62,7 @@ done:
     return status;
 }
 
-static const lg_field fields[] = { { NULL, LG_FIELD_INT, 0, 0 } };
+static const lg_field fields[] = { LG_FIELDS_END };
 
 const lg_op lg_op_linear = {
     .name = "linear",

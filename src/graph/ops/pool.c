@@ -48,33 +48,22 @@ static int64_t flops(const lg_graph *graph, const lg_node *node)
                       node->attrs->pool.kernel[0] * node->attrs->pool.kernel[1]);
 }
 
-static lego_status channels(lg_channels *channels, const lg_graph *graph, const lg_node *node)
-{
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_channels_tie_axes(channels, LG_VALUE_AXIS(node->inputs[0], 1), LG_VALUE_AXIS(node->outputs[0], 1)));
-    LG_TRY(lg_op_freeze_axes(channels, graph, node->inputs[0], 2, "spatial axis"));
-    LG_TRY(lg_op_freeze_axes(channels, graph, node->outputs[0], 2, "spatial axis"));
-done:
-    return status;
-}
-
 static const lg_field max_fields[] = {
-    { "kernel", LG_FIELD_INTS, offsetof(lg_attrs, pool.kernel), 2 },
-    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, pool.stride), 2 },
-    { "dilation", LG_FIELD_INTS, offsetof(lg_attrs, pool.dilation), 2 },
-    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, pool.pads), 4 },
-    { "ceil_mode", LG_FIELD_BOOL, offsetof(lg_attrs, pool.ceil_mode), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "kernel", LG_FIELD_INTS, offsetof(lg_attrs, pool.kernel), 2, NULL },
+    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, pool.stride), 2, NULL },
+    { "dilation", LG_FIELD_INTS, offsetof(lg_attrs, pool.dilation), 2, NULL },
+    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, pool.pads), 4, NULL },
+    { "ceil_mode", LG_FIELD_BOOL, offsetof(lg_attrs, pool.ceil_mode), 1, NULL },
+    LG_FIELDS_END,
 };
 
 static const lg_field avg_fields[] = {
-    { "kernel", LG_FIELD_INTS, offsetof(lg_attrs, pool.kernel), 2 },
-    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, pool.stride), 2 },
-    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, pool.pads), 4 },
-    { "ceil_mode", LG_FIELD_BOOL, offsetof(lg_attrs, pool.ceil_mode), 1 },
-    { "count_include_pad", LG_FIELD_BOOL, offsetof(lg_attrs, pool.count_include_pad), 1 },
-    { NULL, LG_FIELD_INT, 0, 0 },
+    { "kernel", LG_FIELD_INTS, offsetof(lg_attrs, pool.kernel), 2, NULL },
+    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, pool.stride), 2, NULL },
+    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, pool.pads), 4, NULL },
+    { "ceil_mode", LG_FIELD_BOOL, offsetof(lg_attrs, pool.ceil_mode), 1, NULL },
+    { "count_include_pad", LG_FIELD_BOOL, offsetof(lg_attrs, pool.count_include_pad), 1, NULL },
+    LG_FIELDS_END,
 };
 
 const lg_op lg_op_max_pool = {
@@ -87,7 +76,7 @@ const lg_op lg_op_max_pool = {
     .validate = validate,
     .infer_shape = infer_shape,
     .flops = flops,
-    .channels = channels,
+    .channels = lg_op_spatial_channels,
 };
 
 const lg_op lg_op_avg_pool = {
@@ -100,5 +89,5 @@ const lg_op lg_op_avg_pool = {
     .validate = validate,
     .infer_shape = infer_shape,
     .flops = flops,
-    .channels = channels,
+    .channels = lg_op_spatial_channels,
 };

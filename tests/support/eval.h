@@ -1,0 +1,459 @@
+/* A slow evaluator of every op in double precision, written from the definitions and nothing else: an oracle. */
+#ifndef LG_TESTS_EVAL_H
+#define LG_TESTS_EVAL_H
+
+#include "support/support.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "graph/ops.h"
+
+typedef struct eval_value {
+    lg_shape shape; /* dims[0] is the batch */
+    double *data;
+} eval_value;
+
+static inline int64_t eval_count(const lg_shape *shape)
+{
+    int64_t n = 1;
+
+    for (int i = 0; i < shape->n_dims; i++)
+        n *= shape->dims[i];
+    return n;
+}
+
+/* Row-major index <-> coordinates. */
+static inline void eval_coords(int64_t *at, const lg_shape *shape, int64_t index)
+{
+    for (int i = shape->n_dims - 1; i >= 0; i--) {
+        at[i] = index % shape->dims[i];
+        index /= shape->dims[i];
+    }
+}
+
+static inline int64_t eval_index(const int64_t *at, const lg_shape *shape)
+{
+    int64_t index = 0;
+
+    for (int i = 0; i < shape->n_dims; i++)
+        index = index * shape->dims[i] + at[i];
+    return index;
+}
+
+static inline double eval_weight(const lg_graph *graph, const lg_node *node, int slot, int64_t index, double fallback)
+{
+    const lego_tensor *tensor = lg_node_weight(graph, node, slot);
+
+    return tensor ? ((const float *)lg_tensor_data(tensor))[index] : fallback;
+}
+
+static inline double eval_activation(const lg_node *node, double x)
+{
+    const lg_attrs *attrs = node->attrs;
+
+    switch (node->op->kind) {
+    case LG_OP_RELU:
+        return x > 0.0 ? x : 0.0;
+    case LG_OP_CLIP:
+        return fmin(fmax(x, attrs->clip.min), attrs->clip.max);
+    case LG_OP_SIGMOID:
+        return 1.0 / (1.0 + exp(-x));
+    case LG_OP_TANH:
+        return tanh(x);
+    case LG_OP_HARD_SIGMOID:
+        return fmin(fmax(attrs->hard_sigmoid.alpha * x + attrs->hard_sigmoid.beta, 0.0), 1.0);
+    case LG_OP_HARD_SWISH:
+        return x * fmin(fmax(x / 6.0 + 0.5, 0.0), 1.0);
+    case LG_OP_SILU:
+        return x / (1.0 + exp(-x));
+    case LG_OP_GELU:
+        return attrs->gelu.tanh ? 0.5 * x * (1.0 + tanh(sqrt(2.0 / 3.14159265358979323846) *
+                                                        (x + 0.044715 * x * x * x)))
+                                : 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
+    case LG_OP_LEAKY_RELU:
+        return x > 0.0 ? x : attrs->leaky_relu.slope * x;
+    default: /* dropout outside training */
+        return x;
+    }
+}
+
+static inline double eval_conv_at(const lg_graph *graph, const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    const lg_conv_attrs *attrs = &node->attrs->conv;
+    const lg_shape *w = &lg_node_weight(graph, node, 0)->shape;
+    const int64_t group = at[1] / (w->dims[0] / attrs->groups);
+    double sum = eval_weight(graph, node, 1, at[1], 0.0);
+
+    for (int64_t c = 0; c < w->dims[1]; c++)
+        for (int64_t r = 0; r < w->dims[2]; r++)
+            for (int64_t s = 0; s < w->dims[3]; s++) {
+                const int64_t from[4] = { at[0], group * w->dims[1] + c,
+                                          at[2] * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0],
+                                          at[3] * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] };
+                if (from[2] < 0 || from[3] < 0 || from[2] >= x->shape.dims[2] || from[3] >= x->shape.dims[3])
+                    continue;
+                sum += x->data[eval_index(from, &x->shape)] *
+                       eval_weight(graph, node, 0, eval_index((int64_t[]){ at[1], c, r, s }, w), 0.0);
+            }
+    return sum;
+}
+
+/* By its definition as a scatter, gathered: input (h,w) adds to output h * stride + r * dilation - pad. */
+static inline double eval_conv_transpose_at(const lg_graph *graph, const lg_node *node, const eval_value *x,
+                                            const int64_t *at)
+{
+    const lg_conv_transpose_attrs *attrs = &node->attrs->conv_transpose;
+    const lg_shape *w = &lg_node_weight(graph, node, 0)->shape;
+    const int64_t in_width = x->shape.dims[1] / attrs->groups, group = at[1] / w->dims[1];
+    double sum = eval_weight(graph, node, 1, at[1], 0.0);
+
+    for (int64_t c = group * in_width; c < (group + 1) * in_width; c++)
+        for (int64_t h = 0; h < x->shape.dims[2]; h++)
+            for (int64_t v = 0; v < x->shape.dims[3]; v++)
+                for (int64_t r = 0; r < w->dims[2]; r++)
+                    for (int64_t s = 0; s < w->dims[3]; s++)
+                        if (h * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0] == at[2] &&
+                            v * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] == at[3])
+                            sum += x->data[eval_index((int64_t[]){ at[0], c, h, v }, &x->shape)] *
+                                   eval_weight(graph, node, 0,
+                                               eval_index((int64_t[]){ c, at[1] % w->dims[1], r, s }, w), 0.0);
+    return sum;
+}
+
+static inline double eval_pool_at(const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    const lg_pool_attrs *attrs = &node->attrs->pool;
+    double best = -DBL_MAX, sum = 0.0;
+    int64_t n = 0, n_padded = 0;
+
+    for (int64_t r = 0; r < attrs->kernel[0]; r++)
+        for (int64_t s = 0; s < attrs->kernel[1]; s++) {
+            const int64_t from[4] = { at[0], at[1],
+                                      at[2] * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0],
+                                      at[3] * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] };
+            if (from[2] >= x->shape.dims[2] + attrs->pads[2] || from[3] >= x->shape.dims[3] + attrs->pads[3])
+                continue; /* beyond the padding: ceil_mode */
+            n_padded++;
+            if (from[2] < 0 || from[3] < 0 || from[2] >= x->shape.dims[2] || from[3] >= x->shape.dims[3])
+                continue;
+            n++;
+            sum += x->data[eval_index(from, &x->shape)];
+            best = fmax(best, x->data[eval_index(from, &x->shape)]);
+        }
+    if (node->op->kind == LG_OP_MAX_POOL)
+        return best;
+    return sum / (double)(attrs->count_include_pad ? n_padded : n);
+}
+
+static inline double eval_adaptive_at(const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    const int64_t *size = node->attrs->adaptive_pool.size, h = x->shape.dims[2], w = x->shape.dims[3];
+    double best = -DBL_MAX, sum = 0.0;
+    int64_t n = 0;
+
+    for (int64_t i = at[2] * h / size[0]; i < ((at[2] + 1) * h + size[0] - 1) / size[0]; i++)
+        for (int64_t j = at[3] * w / size[1]; j < ((at[3] + 1) * w + size[1] - 1) / size[1]; j++, n++) {
+            const double v = x->data[eval_index((int64_t[]){ at[0], at[1], i, j }, &x->shape)];
+            sum += v;
+            best = fmax(best, v);
+        }
+    return node->op->kind == LG_OP_ADAPTIVE_AVG_POOL ? sum / (double)n : best;
+}
+
+static inline double eval_upsample_at(const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    int64_t low[2], high[2];
+    double share[2], sum = 0.0;
+
+    for (int i = 0; i < 2; i++) {
+        const int64_t in = x->shape.dims[2 + i], out = node->attrs->upsample.size[i];
+        double where;
+
+        if (node->attrs->upsample.mode == LG_UPSAMPLE_NEAREST) {
+            low[i] = high[i] = at[2 + i] * in / out;
+            share[i] = 0.0;
+            continue;
+        }
+        if (node->attrs->upsample.align_corners)
+            where = out > 1 ? (double)at[2 + i] * (double)(in - 1) / (double)(out - 1) : 0.0;
+        else
+            where = fmax(((double)at[2 + i] + 0.5) * (double)in / (double)out - 0.5, 0.0);
+        low[i] = (int64_t)where;
+        high[i] = low[i] + 1 < in ? low[i] + 1 : low[i];
+        share[i] = where - (double)low[i];
+    }
+    for (int k = 0; k < 4; k++) {
+        const int64_t from[4] = { at[0], at[1], k & 2 ? high[0] : low[0], k & 1 ? high[1] : low[1] };
+        sum += x->data[eval_index(from, &x->shape)] * (k & 2 ? share[0] : 1.0 - share[0]) *
+               (k & 1 ? share[1] : 1.0 - share[1]);
+    }
+    return sum;
+}
+
+/* (x - mean) / sqrt(var + eps) of one element among the elements that share its statistics. */
+static inline double eval_normalised(const eval_value *x, const int64_t *at, int64_t first_channel,
+                                     int64_t n_channels, int first_axis, double eps)
+{
+    double sum = 0.0, squares = 0.0, n = 0.0;
+    int64_t other[LEGO_MAX_DIMS];
+
+    for (int pass = 0; pass < 2; pass++) /* the mean, then the variance around it */
+        for (int64_t k = 0; k < eval_count(&x->shape); k++) {
+            int same = 1;
+
+            eval_coords(other, &x->shape, k);
+            for (int i = 0; i < first_axis; i++)
+                same &= other[i] == at[i];
+            if (n_channels > 0)
+                same &= other[1] >= first_channel && other[1] < first_channel + n_channels;
+            if (!same)
+                continue;
+            if (pass == 1) {
+                squares += pow(x->data[k] - sum / n, 2);
+                continue;
+            }
+            sum += x->data[k];
+            n += 1.0;
+        }
+    return (x->data[eval_index(at, &x->shape)] - sum / n) / sqrt(squares / n + eps);
+}
+
+static inline double eval_linear_at(const lg_graph *graph, const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    const lg_shape *w = &lg_node_weight(graph, node, 0)->shape;
+    const int last = x->shape.n_dims - 1;
+    int64_t from[LEGO_MAX_DIMS];
+    double sum = eval_weight(graph, node, 1, at[last], 0.0);
+
+    memcpy(from, at, sizeof(from));
+    for (from[last] = 0; from[last] < w->dims[1]; from[last]++)
+        sum += x->data[eval_index(from, &x->shape)] *
+               eval_weight(graph, node, 0, at[last] * w->dims[1] + from[last], 0.0);
+    return sum;
+}
+
+static inline double eval_binary_at(const lg_node *node, const eval_value *a, const eval_value *b, const int64_t *at)
+{
+    int64_t left[LEGO_MAX_DIMS], right[LEGO_MAX_DIMS];
+    double x, y;
+
+    for (int i = 0; i < a->shape.n_dims; i++) {
+        left[i] = a->shape.dims[i] == 1 ? 0 : at[i];
+        right[i] = b->shape.dims[i] == 1 ? 0 : at[i];
+    }
+    x = a->data[eval_index(left, &a->shape)];
+    y = b->data[eval_index(right, &b->shape)];
+    switch (node->op->kind) {
+    case LG_OP_ADD:
+        return x + y;
+    case LG_OP_SUB:
+        return x - y;
+    case LG_OP_MUL:
+        return x * y;
+    default:
+        return x / y;
+    }
+}
+
+static inline double eval_mean_at(const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    int64_t from[LEGO_MAX_DIMS];
+    int reduced[LEGO_MAX_DIMS] = { 0 };
+    double sum = 0.0, n = 0.0;
+
+    for (int64_t i = 0; i < node->attrs->mean.axes.n; i++)
+        reduced[node->attrs->mean.axes.dims[i]] = 1;
+    for (int64_t k = 0; k < eval_count(&x->shape); k++) {
+        int out_axis = 0, same = 1;
+
+        eval_coords(from, &x->shape, k);
+        for (int i = 0; i < x->shape.n_dims; i++)
+            if (!reduced[i])
+                same &= from[i] == at[out_axis++];
+            else
+                out_axis += node->attrs->mean.keep;
+        if (same) {
+            sum += x->data[k];
+            n += 1.0;
+        }
+    }
+    return sum / n;
+}
+
+static inline double eval_matmul_at(const eval_value *a, const eval_value *b, const int64_t *at)
+{
+    const int last = a->shape.n_dims - 1;
+    int64_t left[LEGO_MAX_DIMS], right[LEGO_MAX_DIMS];
+    double sum = 0.0;
+
+    memcpy(left, at, sizeof(left));
+    memcpy(right, at, sizeof(right));
+    for (int64_t k = 0; k < a->shape.dims[last]; k++) {
+        left[last] = right[last - 1] = k;
+        sum += a->data[eval_index(left, &a->shape)] * b->data[eval_index(right, &b->shape)];
+    }
+    return sum;
+}
+
+static inline double eval_softmax_at(const lg_node *node, const eval_value *x, const int64_t *at)
+{
+    const double mine = x->data[eval_index(at, &x->shape)];
+    int64_t other[LEGO_MAX_DIMS];
+    double sum = 0.0;
+
+    memcpy(other, at, sizeof(other));
+    for (int64_t k = 0; k < x->shape.dims[node->attrs->axis.axis]; k++) {
+        other[node->attrs->axis.axis] = k;
+        sum += exp(x->data[eval_index(other, &x->shape)] - mine);
+    }
+    return 1.0 / sum;
+}
+
+/* The element of one of the inputs that an op which only moves data puts at `at`. */
+static inline double eval_moved_at(const lg_node *node, eval_value *const *in, int output, int64_t index,
+                                   const int64_t *at)
+{
+    const lg_attrs *attrs = node->attrs;
+    int64_t from[LEGO_MAX_DIMS];
+    int which = 0;
+
+    memcpy(from, at, sizeof(from));
+    switch (node->op->kind) {
+    case LG_OP_CONCAT:
+        while (from[attrs->axis.axis] >= in[which]->shape.dims[attrs->axis.axis])
+            from[attrs->axis.axis] -= in[which++]->shape.dims[attrs->axis.axis];
+        break;
+    case LG_OP_SPLIT:
+        for (int k = 0; k < output; k++)
+            from[attrs->split.axis] += attrs->split.sizes.dims[k];
+        break;
+    case LG_OP_SLICE:
+        from[attrs->slice.axis] += attrs->slice.start;
+        break;
+    case LG_OP_PERMUTE:
+        for (int64_t i = 0; i < attrs->permute.order.n; i++)
+            from[attrs->permute.order.dims[i]] = at[i + 1];
+        break;
+    case LG_OP_PAD:
+        from[2] -= attrs->pad.pads[0];
+        from[3] -= attrs->pad.pads[1];
+        if (from[2] < 0 || from[3] < 0 || from[2] >= in[0]->shape.dims[2] || from[3] >= in[0]->shape.dims[3])
+            return attrs->pad.value;
+        break;
+    default: /* flatten, reshape: the same row-major element */
+        return in[0]->data[index];
+    }
+    return in[which]->data[eval_index(from, &in[which]->shape)];
+}
+
+static inline double eval_at(const lg_graph *graph, const lg_node *node, eval_value *const *in, int output,
+                             int64_t index, const int64_t *at)
+{
+    const eval_value *x = in[0];
+    const int64_t c = x && x->shape.n_dims > 1 ? at[1] : 0;
+    double v;
+
+    switch (node->op->kind) {
+    case LG_OP_CONV2D:
+        return eval_conv_at(graph, node, x, at);
+    case LG_OP_CONV_TRANSPOSE2D:
+        return eval_conv_transpose_at(graph, node, x, at);
+    case LG_OP_LINEAR:
+        return eval_linear_at(graph, node, x, at);
+    case LG_OP_BATCH_NORM:
+        return (x->data[index] - eval_weight(graph, node, 2, c, 0.0)) /
+                   sqrt(eval_weight(graph, node, 3, c, 1.0) + node->attrs->batch_norm.eps) *
+                   eval_weight(graph, node, 0, c, 1.0) +
+               eval_weight(graph, node, 1, c, 0.0);
+    case LG_OP_PRELU:
+        v = eval_weight(graph, node, 0, lg_tensor_count(lg_node_weight(graph, node, 0)) == 1 ? 0 : c, 0.0);
+        return x->data[index] > 0.0 ? x->data[index] : v * x->data[index];
+    case LG_OP_ADD:
+    case LG_OP_SUB:
+    case LG_OP_MUL:
+    case LG_OP_DIV:
+        return eval_binary_at(node, in[0], in[1], at);
+    case LG_OP_MAX_POOL:
+    case LG_OP_AVG_POOL:
+        return eval_pool_at(node, x, at);
+    case LG_OP_ADAPTIVE_AVG_POOL:
+    case LG_OP_ADAPTIVE_MAX_POOL:
+        return eval_adaptive_at(node, x, at);
+    case LG_OP_UPSAMPLE:
+        return eval_upsample_at(node, x, at);
+    case LG_OP_MEAN:
+        return eval_mean_at(node, x, at);
+    case LG_OP_MATMUL:
+        return eval_matmul_at(in[0], in[1], at);
+    case LG_OP_SOFTMAX:
+        return eval_softmax_at(node, x, at);
+    case LG_OP_LAYER_NORM:
+        v = eval_normalised(x, at, 0, 0, (int)node->attrs->layer_norm.axis, node->attrs->layer_norm.eps);
+        for (int64_t k = 0, n = 1, i = x->shape.n_dims - 1;; k += at[i] * n, n *= x->shape.dims[i], i--)
+            if (i < node->attrs->layer_norm.axis)
+                return v * eval_weight(graph, node, 0, k, 1.0) + eval_weight(graph, node, 1, k, 0.0);
+    case LG_OP_GROUP_NORM: {
+        const int64_t run = x->shape.dims[1] / node->attrs->group_norm.groups;
+        v = eval_normalised(x, at, c / run * run, run, 1, node->attrs->group_norm.eps);
+        return v * eval_weight(graph, node, 0, c, 1.0) + eval_weight(graph, node, 1, c, 0.0);
+    }
+    case LG_OP_CONSTANT:
+        return eval_weight(graph, node, 0, index % lg_tensor_count(lg_node_weight(graph, node, 0)), 0.0);
+    case LG_OP_CONCAT:
+    case LG_OP_SPLIT:
+    case LG_OP_SLICE:
+    case LG_OP_PERMUTE:
+    case LG_OP_PAD:
+    case LG_OP_FLATTEN:
+    case LG_OP_RESHAPE:
+        return eval_moved_at(node, in, output, index, at);
+    case LG_OP_BLOCK:
+    case LG_OP_N_KINDS:
+        fail_msg("'%s' cannot be evaluated", node->op->name);
+        return 0.0;
+    default:
+        return eval_activation(node, x->data[index]);
+    }
+}
+
+/* Every value of the graph for one input, row-major with `batch` samples; free with eval_free(). */
+static inline eval_value *eval_graph(const lg_graph *graph, const double *input, int64_t batch)
+{
+    eval_value *values;
+    int64_t at[LEGO_MAX_DIMS];
+
+    assert_ok(LG_CALLOC(&values, graph->n_values));
+    for (int32_t v = 0; v < graph->n_values; v++) {
+        values[v].shape = graph->values[v].shape;
+        values[v].shape.dims[0] = batch;
+        assert_ok(LG_CALLOC(&values[v].data, eval_count(&values[v].shape)));
+    }
+    memcpy(values[graph->inputs[0]].data, input,
+           (size_t)eval_count(&values[graph->inputs[0]].shape) * sizeof(double));
+    for (int32_t i = 0; i < graph->n_nodes; i++) {
+        const lg_node *node = &graph->nodes[i];
+        eval_value *in[16] = { NULL };
+
+        assert_true(node->n_inputs <= 16);
+        for (int k = 0; k < node->n_inputs; k++)
+            in[k] = &values[node->inputs[k]];
+        for (int o = 0; o < node->n_outputs; o++) {
+            eval_value *out = &values[node->outputs[o]];
+            for (int64_t k = 0; k < eval_count(&out->shape); k++) {
+                eval_coords(at, &out->shape, k);
+                out->data[k] = eval_at(graph, node, in, o, k, at);
+            }
+        }
+    }
+    return values;
+}
+
+static inline void eval_free(eval_value *values, const lg_graph *graph)
+{
+    for (int32_t v = 0; v < graph->n_values; v++)
+        lg_free(values[v].data);
+    lg_free(values);
+}
+
+#endif
