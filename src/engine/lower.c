@@ -247,6 +247,8 @@ static lego_status lower_add(lowering *low, const lg_node *node)
 
     if (node->n_inputs != 2)
         LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': add of %d values, engines add 2", node->name, (int)node->n_inputs);
+    if (!lg_shape_equal(&low->graph->values[node->inputs[0]].shape, &low->graph->values[node->inputs[1]].shape))
+        LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': engines add values of equal shapes only", node->name);
     later = cells[cells[low->cell_of[node->inputs[1]]].base].first >
             cells[cells[low->cell_of[node->inputs[0]]].base].first;
     step = sole_producer(low, node->inputs[later]);
