@@ -220,6 +220,15 @@ done:
     return status;
 }
 
+static lego_status check_model(const lg_graph *graph)
+{
+    for (int32_t n = 0; n < graph->n_nodes; n++)
+        if (graph->nodes[n].op->kind == LG_OP_BLOCK)
+            return lg_error(LEGO_EINVAL, "node '%s' stands for a block: this is the frame of a store, not a model",
+                            graph->nodes[n].name);
+    return lg_graph_check_finite(graph);
+}
+
 /* Blocks, frame, originals, plans and reports: all but the variants' weights. */
 static lego_status prepare(maker *making, lego_context *context, const lego_model *model,
                            const lego_extract_options *options)
@@ -229,7 +238,7 @@ static lego_status prepare(maker *making, lego_context *context, const lego_mode
     making->context = context;
     making->graph = model->graph;
     LG_TRY(read_options(making, options));
-    LG_TRY(lg_graph_check_finite(making->graph));
+    LG_TRY(check_model(making->graph));
     LG_TRY(lg_progress(context, "blocks", 0, 1));
     LG_TRY(lg_blocks_find(&making->blocks, making->graph, making->options.mode, making->options.ratio));
     LG_TRY(create_store(making));

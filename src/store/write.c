@@ -86,7 +86,54 @@ done:
     return status;
 }
 
-static lego_status write_block(lg_block *block, const char *folder)
+/* --- a whole store --- */
+
+/* Where a graph was written. */
+typedef struct written {
+    char *file;
+    size_t bytes;
+    uint64_t checksum;
+} written;
+
+static void free_written(written *files, int32_t n)
+{
+    for (int32_t i = 0; files && i < n; i++)
+        lg_free(files[i].file);
+    lg_free(files);
+}
+
+static void swap(written *own, char **file, size_t *bytes, uint64_t *checksum)
+{
+    const written other = { *file, *bytes, *checksum };
+
+    *file = own->file;
+    *bytes = own->bytes;
+    *checksum = own->checksum;
+    *own = other;
+}
+
+/* Exchange the files that the handle names with `files`: the frame's, then every variant's. Twice is nothing. */
+static void swap_files(lego_store *store, written *files)
+{
+    swap(files++, &store->frame_file, &store->frame_bytes, &store->frame_checksum);
+    for (int32_t b = 0; b < store->n_blocks; b++)
+        for (int32_t v = 0; v < store->blocks[b].n_variants; v++) {
+            lg_variant *variant = &store->blocks[b].variants[v];
+
+            swap(files++, &variant->file, &variant->file_bytes, &variant->checksum);
+        }
+}
+
+static int32_t count_files(const lego_store *store)
+{
+    int32_t n = 1;
+
+    for (int32_t b = 0; b < store->n_blocks; b++)
+        n += store->blocks[b].n_variants;
+    return n;
+}
+
+static lego_status write_block(written *files, const lg_block *block, const char *folder)
 {
     char *path = lg_asprintf("%s/blocks/%s", folder, block->name);
     lego_status status = LEGO_OK;
@@ -95,66 +142,81 @@ static lego_status write_block(lg_block *block, const char *folder)
         LG_FAIL(LEGO_ENOMEM, "%s: out of memory", folder);
     LG_TRY(lg_dir_create(path));
     for (int32_t v = 0; v < block->n_variants; v++) {
-        lg_variant *variant = &block->variants[v];
+        const lg_variant *variant = &block->variants[v];
 
         if (!variant->graph)
             LG_FAIL(LEGO_EINVAL, "block '%s': variant '%s' has no graph to write", block->name, variant->name);
-        lg_free(variant->file);
-        variant->file = NULL;
-        LG_TRY(file_name(&variant->file, block, variant->name, 0));
-        LG_TRY(write_graph(&variant->file_bytes, &variant->checksum, variant->graph, folder, variant->file));
+        LG_TRY(file_name(&files[v].file, block, variant->name, 0));
+        LG_TRY(write_graph(&files[v].bytes, &files[v].checksum, variant->graph, folder, files[v].file));
     }
 done:
     lg_free(path);
     return status;
 }
 
-/* The handle describes a store in memory again. */
-static void forget_files(lego_store *store)
+/* All of a store's graphs into `folder`. */
+static lego_status write_graphs(written *files, const lego_store *store, const char *folder)
 {
-    lg_free(store->frame_file);
-    store->frame_file = NULL;
-    for (int32_t b = 0; b < store->n_blocks; b++)
-        for (int32_t v = 0; v < store->blocks[b].n_variants; v++) {
-            lg_free(store->blocks[b].variants[v].file);
-            store->blocks[b].variants[v].file = NULL;
-        }
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_STRDUP(&files->file, "frame.safetensors"));
+    LG_TRY(write_graph(&files->bytes, &files->checksum, store->frame, folder, files->file));
+    files++;
+    for (int32_t b = 0; b < store->n_blocks; b++) {
+        LG_TRY(write_block(files, &store->blocks[b], folder));
+        files += store->blocks[b].n_variants;
+    }
+done:
+    return status;
+}
+
+/* Best effort; the failure that brought us here is the one to report. */
+static void remove_folder(const char *folder, lego_status status)
+{
+    char *message = lg_strdup(lego_last_error());
+
+    lg_dir_remove(folder);
+    if (message)
+        lg_error(status, "%s", message);
+    lg_free(message);
 }
 
 lego_status lg_store_write(lego_store *store, const char *path)
 {
+    const uint64_t old_checksum = store->checksum;
+    int32_t n_files = count_files(store);
+    written *files = NULL;
     char *folder = NULL, *own_path = NULL;
+    int swapped = 0;
     lego_status status = LEGO_OK;
 
     LG_TRY(check_replaceable(path));
     LG_TRY(LG_STRDUP(&own_path, path));
+    LG_TRY(LG_CALLOC(&files, n_files));
     LG_TRY(create_parent(path));
     LG_TRY(lg_dir_create_temporary(&folder, path));
-    LG_TRY(LG_STRDUP(&store->frame_file, "frame.safetensors"));
-    LG_TRY(write_graph(&store->frame_bytes, &store->frame_checksum, store->frame, folder, store->frame_file));
-    for (int32_t b = 0; b < store->n_blocks; b++)
-        LG_TRY(write_block(&store->blocks[b], folder));
+    LG_TRY(write_graphs(files, store, folder));
+    swap_files(store, files); /* the manifest says what the handle says */
+    swapped = 1;
     LG_TRY(lg_manifest_save(store, folder));
     LG_TRY(lg_dir_replace(folder, path));
     lg_free(store->path);
     store->path = own_path;
     own_path = NULL;
-    lg_free(folder);
-    folder = NULL;
 done:
-    if (folder) {
-        char *message = lg_strdup(lego_last_error());
-
-        lg_dir_remove(folder); /* best effort: the first failure is the one to report */
-        if (message)
-            lg_error(status, "%s", message);
-        lg_free(message);
-        forget_files(store);
+    if (status != LEGO_OK && swapped) {
+        swap_files(store, files);
+        store->checksum = old_checksum;
     }
+    if (status != LEGO_OK && folder)
+        remove_folder(folder, status);
+    free_written(files, n_files);
     lg_free(folder);
     lg_free(own_path);
     return status;
 }
+
+/* --- one variant --- */
 
 /* One writer at a time; readers never wait. The lock goes with the process. */
 static lego_status lock_store(int *out, const lego_store *store)

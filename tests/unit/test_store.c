@@ -478,11 +478,11 @@ static void test_store__full_disk_leaves_the_old_store(void **state)
     char path[512];
     lego_store *store = make_store(NULL), *old;
     const lg_graph *graph;
-    uint64_t checksum;
+    uint64_t checksum, written;
 
     snprintf(path, sizeof(path), "%s", in_folder(state, "store"));
     assert_ok(lg_store_write(store, path));
-    checksum = store->checksum;
+    checksum = written = store->checksum;
     assert_ok(lg_json_set_string(store->info, "model", "another"));
     for (rlim_t limit = 0; limit < 6000; limit += 500) { /* fails at the frame, at variants, at the manifest */
         lego_status status;
@@ -494,6 +494,7 @@ static void test_store__full_disk_leaves_the_old_store(void **state)
             break;
         assert_fails(LEGO_EIO, status);
         assert_says("cannot write");
+        assert_true(store->checksum == written && store->blocks[0].variants[0].file != NULL); /* the handle too */
         assert_int_equal(count_files(*state), 1); /* nothing left beside it */
         old = open_store(path);
         assert_true(old->checksum == checksum);
