@@ -8,9 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
-#include "profile/profile.h"
-
-#define NOTCH 1.57
+#include "profile/device.h"
 
 typedef struct change {
     char *block;   /* NULL: the frame or the whole */
@@ -79,7 +77,7 @@ done:
 
 static double noise(const lg_timing *timing)
 {
-    return timing->n_samples > 0 ? NOTCH * timing->spread_us / sqrt((double)timing->n_samples) : 0.0;
+    return lg_notch(timing->spread_us, timing->n_samples);
 }
 
 static lego_status add_timing(lego_comparison *comparison, const char *block, const char *variant,

@@ -120,7 +120,7 @@ static lego_status add_held_out(lg_json *device, const lego_store *store, const 
         LG_TRY(lego_selection_format(&text, selection, store));
         LG_TRY(lg_json_push_object(&item, list));
         LG_TRY(lg_json_set_string(item, "selection", text));
-        LG_TRY(lg_json_set_double(item, "measured_us", fit->measured_us[c]));
+        LG_TRY(lg_json_set_double(item, "measured_us", fit->measured_us[c].value));
         LG_TRY(lg_json_set_double(item, "predicted_us", fit->predicted_us[c]));
         lego_selection_free(selection);
         lg_free(text);
@@ -167,7 +167,7 @@ static lego_status fill_device(lg_json *device, const lego_store *store, const l
     LG_TRY(lg_json_set_int(device, "rounds", runs->n_rounds));
     LG_TRY(lg_json_set_int(device, "repeated_rounds", runs->n_redone));
     LG_TRY(lg_json_set_int(device, "samples", (int64_t)runs->n_rounds * LG_WHOLE_RUNS));
-    LG_TRY(lg_json_set_double(device, "original_us", fit->measured_us[0]));
+    LG_TRY(lg_json_set_double(device, "original_us", fit->measured_us[0].value));
     LG_TRY(lg_json_set_int(device, "arena_bytes", runs->arena_bytes));
     LG_TRY(lg_json_set_object(&frame, device, "frame"));
     LG_TRY(set_timing(frame, &fit->timings[fit->first[fit->n_blocks]]));

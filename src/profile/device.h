@@ -39,23 +39,30 @@ lego_status lg_device_run(lg_device_runs *out, lego_context *context, lego_store
 void lg_device_runs_dispose(lg_device_runs *runs);
 
 /* --- device_fit.c: what follows --- */
+/* A measurement and how far it may be off. */
+typedef struct lg_reading {
+    double value, deviation; /* deviation > 0 */
+} lg_reading;
 typedef struct lg_device_fit {
     int32_t n_blocks;
     int32_t *first;       /* n_blocks + 1: the variants of block b are timings[first[b]] ..; the frame is the last timing */
     lg_timing *timings;
     int32_t n_compositions;
-    double *measured_us, *predicted_us; /* by composition */
+    lg_reading *measured_us; /* by composition */
+    double *predicted_us;
     double mean_error, max_error, bias; /* relative, on the held-out compositions; NaN without any */
     double margin;
 } lg_device_fit;
 lego_status lg_device_fit_init(lg_device_fit *out, const lego_store *store, const lg_device_design *design,
                                const lg_device_runs *runs);
 void lg_device_fit_dispose(lg_device_fit *fit);
-/* The additive model alone: `terms` (n_terms) so that sums over a composition's terms come close to `sums` without
- * leaving what was measured term by term. members: n_sums x n_members term indices. */
-lego_status lg_fit_terms(double *terms, int32_t n_terms, const double *measured, int32_t n_sums, const double *sums,
-                         int32_t n_members, const int32_t *members);
+/* The additive model alone: `terms` so that the sums over each composition's terms come close to `sums` without leaving
+ * what was measured term by term. members: n_sums x n_members term indices. */
+lego_status lg_fit_terms(double *terms, int32_t n_terms, const lg_reading *measured, int32_t n_sums,
+                         const lg_reading *sums, int32_t n_members, const int32_t *members);
 
+/* The notch of a box plot: how far a median of n samples may be off. */
+double lg_notch(double spread, int64_t n);
 /* The q-quantile of n values, interpolated; reorders them. */
 double lg_quantile(double *values, size_t n, double q);
 

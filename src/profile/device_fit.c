@@ -2,9 +2,10 @@
  *
  * Each variant was timed inside several compositions; the median of those is a good first guess of its term. It misses
  * what happens between blocks and includes the reading of the clock, so the terms are then pulled towards the times of
- * whole compositions: least squares with the first guesses as priors (both errors relative, 5 % for a term, 1 % for a
- * whole), solved by sweeping over the terms until they stand still. Compositions that fit badly were disturbed and
- * count less (Huber). Random compositions that the fit never saw say how good it is.
+ * whole compositions: least squares with the first guesses as priors, each reading weighted by what it may be off (its
+ * noise, and what an additive model cannot express), solved by sweeping over the terms until they stand still.
+ * Compositions that fit badly were disturbed and count less (Huber). Random compositions that the fit never saw say how
+ * good it is.
  *
  * What newcomers get wrong: there are more terms than compositions; without the priors the fit would explain noise. */
 #include <math.h>
@@ -14,12 +15,14 @@
 #include "base/alloc.h"
 #include "profile/device.h"
 
-#define TERM_ERROR 0.05  /* relative, of a term measured by itself */
-#define WHOLE_ERROR 0.01 /* relative, of a whole composition */
-#define FLOOR_US 0.5     /* what reading the clock leaves uncertain in any term */
-#define HUBER 2.0        /* in units of WHOLE_ERROR */
+#define TERM_ERROR 0.04   /* beyond noise, relative: a variant's time depends on its neighbours */
+#define WHOLE_ERROR 0.005 /* beyond noise, relative: a composition is not quite additive */
+#define FLOOR_US 0.5      /* what reading the clock leaves uncertain in any term */
+#define HUBER 2.0         /* deviations */
+#define NOTCH 1.57
 #define SWEEPS 2000
 #define MIN_HELD_OUT 5
+#define MOST_MARGIN 0.25  /* beyond that the measurements are no use, and no margin helps */
 
 static int by_value(const void *a, const void *b)
 {
@@ -37,19 +40,23 @@ double lg_quantile(double *values, size_t n, double q)
     return low + 1 < n ? values[low] + (at - (double)low) * (values[low + 1] - values[low]) : values[low];
 }
 
+/* McGill, Tukey and Larsen 1978. */
+double lg_notch(double spread, int64_t n)
+{
+    return n > 0 ? NOTCH * spread / sqrt((double)n) : 0.0;
+}
+
 /* --- the additive model --- */
 
 /* One sweep over all terms; returns the largest relative change. `rest` holds sums minus their terms. */
-static double sweep(double *terms, int32_t n_terms, const double *measured, int32_t n_sums, const double *weights,
+static double sweep(double *terms, int32_t n_terms, const lg_reading *measured, int32_t n_sums, const double *weights,
                     int32_t n_members, const int32_t *members, double *rest, double *gradient, double *curvature)
 {
     double change = 0.0;
 
     for (int32_t t = 0; t < n_terms; t++) {
-        double deviation = TERM_ERROR * measured[t] + FLOOR_US;
-
-        gradient[t] = (measured[t] - terms[t]) / (deviation * deviation);
-        curvature[t] = 1.0 / (deviation * deviation);
+        curvature[t] = 1.0 / (measured[t].deviation * measured[t].deviation);
+        gradient[t] = (measured[t].value - terms[t]) * curvature[t];
     }
     for (int32_t s = 0; s < n_sums; s++)
         for (int32_t m = 0; m < n_members; m++) {
@@ -61,24 +68,24 @@ static double sweep(double *terms, int32_t n_terms, const double *measured, int3
     for (int32_t t = 0; t < n_terms; t++) {
         double next = fmax(0.0, terms[t] + gradient[t] / curvature[t]);
 
-        change = fmax(change, fabs(next - terms[t]) / (measured[t] + FLOOR_US));
+        change = fmax(change, fabs(next - terms[t]) / measured[t].deviation);
         terms[t] = next;
     }
     return change;
 }
 
-static void update_rest(double *rest, const double *terms, int32_t n_sums, const double *sums, int32_t n_members,
+static void update_rest(double *rest, const double *terms, int32_t n_sums, const lg_reading *sums, int32_t n_members,
                         const int32_t *members)
 {
     for (int32_t s = 0; s < n_sums; s++) {
-        rest[s] = sums[s];
+        rest[s] = sums[s].value;
         for (int32_t m = 0; m < n_members; m++)
             rest[s] -= terms[members[s * n_members + m]];
     }
 }
 
-lego_status lg_fit_terms(double *terms, int32_t n_terms, const double *measured, int32_t n_sums, const double *sums,
-                         int32_t n_members, const int32_t *members)
+lego_status lg_fit_terms(double *terms, int32_t n_terms, const lg_reading *measured, int32_t n_sums,
+                         const lg_reading *sums, int32_t n_members, const int32_t *members)
 {
     double *rest = NULL, *weights = NULL, *gradient = NULL, *curvature = NULL;
     lego_status status = LEGO_OK;
@@ -87,13 +94,14 @@ lego_status lg_fit_terms(double *terms, int32_t n_terms, const double *measured,
     LG_TRY(LG_CALLOC(&weights, n_sums));
     LG_TRY(LG_CALLOC(&gradient, n_terms));
     LG_TRY(LG_CALLOC(&curvature, n_terms));
-    memcpy(terms, measured, (size_t)n_terms * sizeof(*terms));
+    for (int32_t t = 0; t < n_terms; t++)
+        terms[t] = measured[t].value;
     for (int i = 0; i < SWEEPS; i++) {
         update_rest(rest, terms, n_sums, sums, n_members, members);
         for (int32_t s = 0; s < n_sums; s++) {
-            double deviation = WHOLE_ERROR * sums[s] + FLOOR_US, off = fabs(rest[s]) / deviation;
+            double off = fabs(rest[s]) / sums[s].deviation;
 
-            weights[s] = (off > HUBER ? HUBER / off : 1.0) / (deviation * deviation);
+            weights[s] = (off > HUBER ? HUBER / off : 1.0) / (sums[s].deviation * sums[s].deviation);
         }
         if (sweep(terms, n_terms, measured, n_sums, weights, n_members, members, rest, gradient, curvature) < 1e-7)
             break;
@@ -147,7 +155,10 @@ static void measure_wholes(lg_device_fit *fit, const lg_device_runs *runs, doubl
             for (int i = 0; i < LG_WHOLE_RUNS; i++)
                 samples[n++] = runs->whole_us[((size_t)r * (size_t)runs->n_compositions + (size_t)c) * LG_WHOLE_RUNS +
                                               (size_t)i];
-        fit->measured_us[c] = lg_quantile(samples, n, 0.5);
+        fit->measured_us[c].value = lg_quantile(samples, n, 0.5);
+        fit->measured_us[c].deviation =
+            FLOOR_US + hypot(WHOLE_ERROR * fit->measured_us[c].value,
+                             lg_notch(lg_quantile(samples, n, 0.75) - lg_quantile(samples, n, 0.25), (int64_t)n));
     }
 }
 
@@ -162,23 +173,24 @@ static void check_held_out(lg_device_fit *fit, const lg_device_design *design, d
     fit->max_error = 0.0;
     for (int32_t i = 0; i < n; i++) {
         int32_t c = design->n_designed + i;
-        double error = fit->predicted_us[c] / fit->measured_us[c] - 1.0;
+        double error = fit->predicted_us[c] / fit->measured_us[c].value - 1.0;
 
         sum += fabs(error);
         signed_sum += error;
         fit->max_error = fmax(fit->max_error, fabs(error));
-        samples[i] = fit->measured_us[c] / fit->predicted_us[c] - 1.0;
+        samples[i] = fit->measured_us[c].value / fit->predicted_us[c] - 1.0;
     }
     fit->mean_error = sum / n;
     fit->bias = signed_sum / n;
     if (n >= MIN_HELD_OUT)
-        fit->margin = fmax(0.0, lg_quantile(samples, (size_t)n, 0.9));
+        fit->margin = fmin(fmax(0.0, lg_quantile(samples, (size_t)n, 0.9)), MOST_MARGIN);
 }
 
 static lego_status fit_all(lg_device_fit *fit, const lg_device_design *design)
 {
     int32_t n_terms = fit->first[fit->n_blocks] + 1, n_members = fit->n_blocks + 1;
-    double *terms = NULL, *measured = NULL;
+    double *terms = NULL;
+    lg_reading *measured = NULL;
     int32_t *members = NULL;
     lego_status status = LEGO_OK;
 
@@ -186,7 +198,10 @@ static lego_status fit_all(lg_device_fit *fit, const lg_device_design *design)
     LG_TRY(LG_CALLOC(&measured, n_terms));
     LG_TRY(LG_CALLOC(&members, (size_t)design->n_compositions * (size_t)n_members));
     for (int32_t t = 0; t < n_terms; t++)
-        measured[t] = fit->timings[t].median_us;
+        measured[t] = (lg_reading){
+            fit->timings[t].median_us,
+            FLOOR_US + hypot(TERM_ERROR * fit->timings[t].median_us,
+                             lg_notch(fit->timings[t].spread_us, fit->timings[t].n_samples)) };
     for (int32_t c = 0; c < design->n_compositions; c++)
         for (int32_t p = 0; p < n_members; p++)
             members[c * n_members + p] = term_of(fit, lg_device_selection(design, c), p);
