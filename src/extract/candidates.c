@@ -54,61 +54,6 @@ void lg_candidates_dispose(lg_candidates *candidates)
     memset(candidates, 0, sizeof(*candidates));
 }
 
-/* --- the order --- */
-
-/* The skip-th use of a node's outputs; LG_NONE past the last. */
-static int32_t use_of(const lg_graph *graph, const lg_uses *uses, int32_t n, int32_t skip)
-{
-    const lg_node *node = &graph->nodes[n];
-
-    for (int32_t o = 0; o < node->n_outputs; o++) {
-        int32_t first = uses->offsets[node->outputs[o]], n_uses = uses->offsets[node->outputs[o] + 1] - first;
-
-        if (skip < n_uses)
-            return uses->nodes[first + skip];
-        skip -= n_uses;
-    }
-    return LG_NONE;
-}
-
-/* Depth-first, without recursion. A node is finished after all that depends on it, so filling from the back gives a
- * topological order, and what hangs on one branch stands together in it. */
-static lego_status depth_first(int32_t *order, const lg_graph *graph, const lg_uses *uses)
-{
-    int32_t *stack = NULL, *next = NULL; /* next: which use of the node comes next */
-    uint8_t *seen = NULL;
-    int32_t n_left = graph->n_nodes;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(LG_CALLOC(&stack, graph->n_nodes));
-    LG_TRY(LG_CALLOC(&next, graph->n_nodes));
-    LG_TRY(LG_CALLOC(&seen, graph->n_nodes));
-    for (int32_t start = 0; start < graph->n_nodes; start++) {
-        int32_t depth = 0;
-
-        if (seen[start])
-            continue;
-        seen[start] = 1;
-        stack[depth++] = start;
-        while (depth > 0) {
-            int32_t n = stack[depth - 1], user = use_of(graph, uses, n, next[n]++);
-
-            if (user == LG_NONE) {
-                order[--n_left] = n;
-                depth--;
-            } else if (!seen[user]) {
-                seen[user] = 1;
-                stack[depth++] = user;
-            }
-        }
-    }
-done:
-    lg_free(stack);
-    lg_free(next);
-    lg_free(seen);
-    return status;
-}
-
 /* --- the set at hand --- */
 
 static int is_layer(const walker *walk, int32_t n)
@@ -469,7 +414,7 @@ static lego_status init_walk(walker *walk)
     LG_TRY(LG_CALLOC(&walk->marked, graph->n_values));
     LG_TRY(LG_CALLOC(&walk->used, graph->n_weights));
     LG_TRY(LG_CALLOC(&walk->joined, graph->n_nodes));
-    LG_TRY(depth_first(walk->out->order, graph, &walk->uses));
+    LG_TRY(lg_extract_order(walk->out->order, graph, &walk->uses));
     for (int32_t at = 0; at < graph->n_nodes; at++)
         walk->position[walk->out->order[at]] = at;
     for (int32_t n = 0; n < graph->n_nodes; n++) {

@@ -27,6 +27,10 @@ void lg_ties_freeze_value(lg_ties *ties, int32_t value);
 /* The share of a value's channels that can go: of a layer's output it is what makes it prunable. */
 double lg_ties_free_share(lg_ties *ties, int32_t value);
 
+/* --- order.c --- */
+/* All nodes in a topological order in which what hangs on one branch stands together. */
+lego_status lg_extract_order(int32_t *order, const lg_graph *graph, const lg_uses *uses);
+
 /* --- candidates.c --- */
 /* One more block is worth this many of the model's average layers: blocks are what the optimiser can choose, and what is
  * merged into one can only shrink together. Without it two blocks become one to make half a percent more prunable. */

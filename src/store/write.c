@@ -299,9 +299,9 @@ lego_status lg_store_update_variant(lego_store *store, int32_t block, int32_t va
     int lock = -1;
     lego_status status = LEGO_OK;
 
-    if (!store->path || block < 0 || block >= store->n_blocks || variant < 0 ||
-        variant >= store->blocks[block].n_variants)
-        return lg_error(LEGO_EINVAL, "no variant %d of block %d in a store on disk", variant, block);
+    if (!store->path)
+        return lg_error(LEGO_EINVAL, "a store that was not written yet has no variants to replace");
+    LG_TRY(lg_store_check_variant(store, block, variant));
     owner = &store->blocks[block];
     LG_TRY(lg_store_check_interface(store, block, graph, owner->variants[variant].name));
     LG_TRY(describe(&fresh, &owner->variants[variant], graph, origin));
