@@ -141,6 +141,8 @@ lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *
 /* `extra` (may be NULL): further string entries for the file's metadata. */
 lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json *extra);
 lego_status lg_graph_load(lg_graph **out, const char *path);
+/* A file's tensor as a graph's: shared where its elements are aligned, copied where a foreign writer did not care. */
+lego_status lg_graph_take_tensor(lego_tensor *out, const lego_tensor *tensor);
 /* The graph alone: a .json without weights, which are initialised on loading. */
 lego_status lg_graph_save_json(const lg_graph *graph, const char *path);
 lego_status lg_graph_load_json(lg_graph **out, const char *path, uint64_t seed);

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "graph/graph.h"
+#include "graph/name_map.h"
 #include "tensor/safetensors.h"
 
 #define METADATA_KEY "legodnn.graph"
@@ -46,6 +47,14 @@ done:
     return status;
 }
 
+lego_status lg_graph_take_tensor(lego_tensor *out, const lego_tensor *tensor)
+{
+    if (tensor->offset % lg_dtype_size(tensor->dtype) != 0)
+        return lg_tensor_copy(out, tensor);
+    lg_tensor_share(out, tensor);
+    return LEGO_OK;
+}
+
 typedef struct file_source {
     const lg_safetensors *file;
     size_t n_found;
@@ -64,17 +73,23 @@ static lego_status weight_from_file(lego_tensor *out, const char *name, lego_dty
         return lg_error(LEGO_EFORMAT, "weight '%s' is %s %s, declared as %s %s", name, lg_dtype_name(tensor->dtype),
                         lg_shape_format(have, &tensor->shape), lg_dtype_name(dtype), lg_shape_format(want, shape));
     source->n_found++;
-    lg_tensor_share(out, tensor);
-    return LEGO_OK;
+    return lg_graph_take_tensor(out, tensor);
 }
 
 static lego_status check_no_others(const lg_graph *graph, const lg_safetensors *file)
 {
+    lg_name_map names = { 0 };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_name_map_init(&names, (size_t)graph->n_weights));
+    for (int32_t i = 0; i < graph->n_weights; i++)
+        lg_name_map_add(&names, graph->weights[i].name, i);
     for (size_t i = 0; i < file->n_tensors; i++)
-        if (lg_graph_find_weight(graph, file->names[i]) == LG_NONE)
-            return lg_error(LEGO_EFORMAT, "%s: tensor '%s' is in the file but not in its graph", file->path,
-                            file->names[i]);
-    return LEGO_OK;
+        if (lg_name_map_find(&names, file->names[i]) == LG_NONE)
+            LG_FAIL(LEGO_EFORMAT, "%s: tensor '%s' is in the file but not in its graph", file->path, file->names[i]);
+done:
+    lg_name_map_dispose(&names);
+    return status;
 }
 
 lego_status lg_graph_load(lg_graph **out, const char *path)

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+#include "support/files.h"
+#include "tensor/safetensors.h"
+
 #include "legodnn/model.h"
 
 static lego_model *small_model(void)
@@ -118,6 +121,95 @@ static void test_model__bad_files_and_arguments(void **state)
     lego_model_free(model);
 }
 
+/* The same file with a header one byte shorter (they end in spaces): legal, and every tensor off its alignment. */
+static void test_model__unaligned_files_are_copied(void **state)
+{
+    lego_model *model = small_model(), *loaded;
+    char *data;
+    size_t size;
+
+    assert_ok(lego_model_save(model, in_folder(state, "m.safetensors")));
+    assert_ok(lg_file_read(&data, &size, in_folder(state, "m.safetensors"), 1 << 20));
+    uint64_t header;
+    memcpy(&header, data, 8);
+    assert_int_equal(data[8 + header - 1], ' '); /* else: another name for the model, another header length */
+    memmove(data + 8 + header - 1, data + 8 + header, size - 8 - header);
+    header--;
+    memcpy(data, &header, 8);
+    write_file(*state, "odd.safetensors", data, size - 1);
+    assert_ok(lego_model_load(&loaded, NULL, in_folder(state, "odd.safetensors")));
+    for (int32_t i = 0; i < model->graph->n_weights; i++) {
+        const lego_tensor *tensor = &loaded->graph->weights[i].tensor;
+        assert_int_equal((uintptr_t)lg_tensor_data(tensor) % sizeof(float), 0);
+        assert_memory_equal(lg_tensor_data(tensor), lg_tensor_data(&model->graph->weights[i].tensor),
+                            lg_tensor_bytes(tensor));
+    }
+    lego_model_free(loaded);
+    lego_model_free(model);
+    lg_free(data);
+}
+
+/* A state_dict of the model with counters, one tensor replaced or left out. */
+static void save_state_dict(void **state, const lego_model *model, const char *skip, const lego_tensor *extra)
+{
+    const lg_graph *graph = model->graph;
+    const char *names[32];
+    const lego_tensor *tensors[32];
+    lego_tensor *counter;
+    size_t n = 0;
+
+    assert_ok(lego_tensor_create(&counter, LEGO_DTYPE_I64, 0, NULL));
+    for (int32_t i = 0; i < graph->n_weights; i++) {
+        if (skip && strcmp(graph->weights[i].name, skip) == 0)
+            continue;
+        names[n] = graph->weights[i].name;
+        tensors[n++] = &graph->weights[i].tensor;
+    }
+    names[n] = "bn1.num_batches_tracked";
+    tensors[n++] = counter;
+    if (extra) {
+        names[n] = skip ? skip : "stranger";
+        tensors[n++] = extra;
+    }
+    assert_ok(lg_safetensors_save(in_folder(state, "w.safetensors"), n, names, tensors, NULL));
+    lego_tensor_free(counter);
+}
+
+static void test_model__plain_weights_are_taken_by_name(void **state)
+{
+    const char *path = in_folder(state, "w.safetensors");
+    lego_model *model = small_model(), *other = small_model();
+    lego_tensor *wrong;
+
+    assert_ok(lg_graph_initialize(other->graph, 99));
+    save_state_dict(state, model, NULL, NULL);
+    assert_ok(lego_model_load_weights(other, path));
+    for (int32_t i = 0; i < model->graph->n_weights; i++)
+        assert_memory_equal(lg_tensor_data(&other->graph->weights[i].tensor),
+                            lg_tensor_data(&model->graph->weights[i].tensor),
+                            lg_tensor_bytes(&model->graph->weights[i].tensor));
+
+    const lg_buffer *before = other->graph->weights[0].tensor.buffer;
+    save_state_dict(state, model, "bn1.bias", NULL);
+    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
+    assert_says("'bn1.bias' of the model is not there");
+    assert_ok(lego_tensor_create(&wrong, LEGO_DTYPE_F32, 1, (int64_t[]){ 5 }));
+    save_state_dict(state, model, "bn1.bias", wrong);
+    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
+    assert_says("'bn1.bias' is F32 (5), the model has F32 (4)");
+    save_state_dict(state, model, NULL, wrong);
+    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
+    assert_says("no weight 'stranger'");
+    assert_ptr_equal(other->graph->weights[0].tensor.buffer, before);
+    assert_fails(LEGO_EINVAL, lego_model_load_weights(NULL, path));
+    assert_fails(LEGO_ENOTFOUND, lego_model_load_weights(other, in_folder(state, "absent")));
+    save_state_dict(state, model, NULL, NULL);
+    assert_survives_oom(lego_model_load_weights(other, path), (void)0);
+    lego_tensor_free(wrong);
+    lego_model_free(model);
+    lego_model_free(other);
+}
+
 static void test_model__survives_allocation_failures(void **state)
 {
     lego_model *model = small_model(), *loaded;
@@ -136,6 +228,8 @@ int main(void)
         folder_test(test_model__json_alone_is_initialised_from_the_seed),
         cmocka_unit_test(test_model__document_says_everything),
         folder_test(test_model__bad_files_and_arguments),
+        folder_test(test_model__unaligned_files_are_copied),
+        folder_test(test_model__plain_weights_are_taken_by_name),
         folder_test(test_model__survives_allocation_failures),
     };
 
