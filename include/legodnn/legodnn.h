@@ -10,6 +10,7 @@
 #include "legodnn/profile.h"
 #include "legodnn/prune.h"
 #include "legodnn/retrain.h"
+#include "legodnn/runtime.h"
 #include "legodnn/session.h"
 #include "legodnn/status.h"
 #include "legodnn/store.h"

@@ -1,0 +1,120 @@
+/** @file runtime.h  A store that runs: infer from any thread, switch its size without stopping, adapt to a budget. */
+#ifndef LEGODNN_RUNTIME_H
+#define LEGODNN_RUNTIME_H
+
+#include "legodnn/optimize.h"
+#include "legodnn/session.h"
+#include "legodnn/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A running model whose size can change at any moment. Every call below may come from any thread. */
+typedef struct lego_runtime lego_runtime;
+
+typedef enum lego_residency {
+    LEGO_RESIDENCY_ALL = 0,      /**< every variant is packed when the runtime opens: switches are fastest */
+    LEGO_RESIDENCY_ON_DEMAND = 1 /**< variants are read and packed when first selected, dropped when unused */
+} lego_residency;
+
+typedef enum lego_event_kind {
+    LEGO_EVENT_SWITCHED = 0,     /**< another selection runs now */
+    LEGO_EVENT_SWITCH_FAILED = 1,/**< it could not be made ready; the old one goes on; `message` says why */
+    LEGO_EVENT_INFEASIBLE = 2    /**< no selection meets the budget with the latencies as measured; the one that violates
+                                      it least runs */
+} lego_event_kind;
+
+/** What happened; every pointer is borrowed for the duration of the callback. */
+typedef struct lego_event {
+    lego_event_kind kind;
+    const lego_selection *selection; /**< that runs now */
+    lego_prediction predicted;       /**< with latencies as measured lately; zeros without profiles */
+    double measured_ms;              /**< smoothed latency of the selection before; 0 if too few were measured */
+    double prepare_ms;               /**< planning and packing, while the old selection went on */
+    double flip_us;                  /**< putting the new one in place */
+    const char *message;             /**< NULL unless something failed */
+} lego_event;
+
+/** Called on the thread that caused the event (the adaptation thread's own for `adapt`); must not call back into the
+ *  runtime but for lego_runtime_infer() and the getters. */
+typedef void (*lego_event_fn)(const lego_event *event, void *payload);
+
+typedef struct lego_runtime_options {
+    size_t struct_size;
+    lego_engine engine;
+    lego_residency residency;
+    int32_t batch;            /**< samples per inference; 0 = 1 */
+    int32_t concurrency;      /**< inferences that run side by side; further ones wait; 0 = 1 */
+    int32_t adapt_ms;         /**< a thread calls lego_runtime_adapt() so often; 0: only the host does */
+    int32_t kept;             /**< planned compositions kept ready for switching back; 0 = 16 */
+    double min_gain;          /**< accuracy (fraction) that a switch must gain when no limit is missed; 0 = 0.001 */
+    double smoothing;         /**< weight of a new latency in the moving average, (0, 1]; 0 = 0.1 */
+    const lego_selection *selection; /**< to start with; NULL: all originals. Copied. */
+    lego_event_fn on_event;   /**< may be NULL */
+    void *payload;
+} lego_runtime_options;
+#define LEGO_RUNTIME_OPTIONS_INIT \
+    { sizeof(lego_runtime_options), LEGO_ENGINE_AUTO, LEGO_RESIDENCY_ALL, 0, 0, 0, 0, 0.0, 0.0, NULL, NULL, NULL }
+
+/**
+ * Open a store and start its first selection. Uses the store's profiles where they are there (budgets need them, and the
+ * kernels that the device profile measured are taken over).
+ *
+ * @param out      free with lego_runtime_free(), when no call is under way any more
+ * @param context  must outlive the runtime; its threads are those of one inference
+ */
+LEGO_API lego_status lego_runtime_open(lego_runtime **out, lego_context *context, const char *store_path,
+                                       const lego_runtime_options *options);
+LEGO_API void lego_runtime_free(lego_runtime *runtime);
+
+/** The store that runs; borrowed, for names and selections only. */
+LEGO_API const lego_store *lego_runtime_store(const lego_runtime *runtime);
+
+/**
+ * Run `batch` samples on whatever selection is current when the call starts. Allocates nothing.
+ * @param inputs   one pointer a model input: float32, row-major (N,C,H,W)
+ * @param outputs  one pointer a model output, filled row-major
+ */
+LEGO_API lego_status lego_runtime_infer(lego_runtime *runtime, const float *const *inputs, float *const *outputs);
+
+/**
+ * Put another selection in place: reads, packs and plans it while inferences go on, then flips. Inferences under way
+ * finish on the old one. On failure the old one stays.
+ */
+LEGO_API lego_status lego_runtime_switch(lego_runtime *runtime, const lego_selection *selection);
+
+/**
+ * Set the budget, and switch to the best selection that meets it.
+ * @return LEGO_EINFEASIBLE if nothing does: nothing changes, the message names the nearest budget that works;
+ *         LEGO_ENOTFOUND without profiles
+ */
+LEGO_API lego_status lego_runtime_set_budget(lego_runtime *runtime, const lego_budget *budget);
+
+/**
+ * One step of adaptation: scale the device profile, block by block, to the latencies measured lately, solve again where
+ * the budget is missed or leaves room, and switch if that gains more than it costs.
+ * @param switched  non-zero if another selection runs now; may be NULL
+ */
+LEGO_API lego_status lego_runtime_adapt(lego_runtime *runtime, int *switched);
+
+/** The current selection; free with lego_selection_free(). */
+LEGO_API lego_status lego_runtime_selection(lego_selection **out, lego_runtime *runtime);
+
+typedef struct lego_runtime_stats {
+    uint64_t n_inferences;
+    uint64_t n_switches;
+    double latency_ms;    /**< smoothed, of the current selection; 0 before the first inference */
+    double predicted_ms;  /**< of the current selection by the device profile alone; NaN without one */
+    double slowdown;      /**< measured over predicted, smoothed; 1 without measurements */
+    double prepare_ms;    /**< of the last switch */
+    double flip_us;       /**< of the last switch */
+    size_t weight_bytes;  /**< packed weights of everything that is resident */
+    size_t arena_bytes;   /**< activations */
+} lego_runtime_stats;
+LEGO_API lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtime);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
