@@ -105,13 +105,22 @@ static int leaves_set(const walker *walk, int32_t value)
     return 0;
 }
 
-/* A value whose only use is an element-wise sum (or the like) with another one. */
+/* A value whose only use is an element-wise sum (or product) with another one. */
 static int is_open(const walker *walk, int32_t value)
 {
     const lg_node *user = only_user(walk, value);
 
-    return user && user->n_inputs > 1 && user->n_outputs == 1 &&
-           lg_shape_equal(&walk->graph->values[user->outputs[0]].shape, &walk->graph->values[value].shape);
+    if (!user)
+        return 0;
+    switch (user->op->kind) {
+    case LG_OP_ADD:
+    case LG_OP_SUB:
+    case LG_OP_MUL:
+    case LG_OP_DIV:
+        return 1;
+    default:
+        return 0;
+    }
 }
 
 static int has_all_uses_of_its_weights(walker *walk)
@@ -295,6 +304,29 @@ done:
     return status;
 }
 
+/* The constant that makes a value, if `reader` is all that reads it; LG_NONE. */
+static int32_t own_constant(const walker *walk, const lg_node *reader, int32_t value)
+{
+    int32_t producer = walk->graph->values[value].producer;
+
+    return producer != LG_NONE && walk->graph->nodes[producer].n_inputs == 0 && only_user(walk, value) == reader
+               ? producer
+               : LG_NONE;
+}
+
+/* Take a node of a forward walk, with constants of its own. */
+static void take_forward(walker *walk, int32_t n)
+{
+    const lg_node *node = &walk->graph->nodes[n];
+
+    for (int32_t k = 0; k < node->n_inputs; k++)
+        if (own_constant(walk, node, node->inputs[k]) != LG_NONE)
+            take(walk, own_constant(walk, node, node->inputs[k]));
+    take(walk, n);
+    for (int32_t k = 0; k < node->n_outputs; k++)
+        walk->marked[node->outputs[k]] = 1;
+}
+
 /* All sets that read `value` alone: the nodes that depend on it and on nothing else, earliest first. */
 static lego_status walk_forward(walker *walk, int32_t value)
 {
@@ -314,7 +346,7 @@ static lego_status walk_forward(walker *walk, int32_t value)
         int depends = node->n_inputs > 0;
 
         for (int32_t k = 0; k < node->n_inputs; k++)
-            depends &= walk->marked[node->inputs[k]];
+            depends &= walk->marked[node->inputs[k]] || own_constant(walk, node, node->inputs[k]) != LG_NONE;
         if (!depends)
             continue;
         if (is_layer(walk, n)) {
@@ -322,9 +354,7 @@ static lego_status walk_forward(walker *walk, int32_t value)
             if (walk->n_layers == walk->limits->max_total)
                 goto done;
         }
-        take(walk, n);
-        for (int32_t k = 0; k < node->n_outputs; k++)
-            walk->marked[node->outputs[k]] = 1;
+        take_forward(walk, n);
     }
     LG_TRY(consider(walk));
 done:
@@ -355,7 +385,7 @@ done:
 
 static int is_unary(const lg_node *node)
 {
-    return node->n_inputs == 1 && node->op->infer_shape == lg_op_unary_infer; /* sums share that rule */
+    return node->n_inputs == 1 && node->op->infer_shape == lg_op_unary_infer;
 }
 
 static lego_status walk_all(walker *walk, lego_block_mode mode)

@@ -114,7 +114,7 @@ static void test_prune__widths_of_random_graphs(void **state)
     int n_grouped = 0;
 
     for (uint64_t seed = 0; seed < 300; seed++) {
-        lg_graph *graph = make_random_graph(seed);
+        lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
         lg_channels *channels = analyze(graph, 1);
         size_t n = lg_channels_n_groups(channels);
         lg_prune_width *widths;
@@ -166,7 +166,7 @@ static void test_prune__bad_sparsities_are_refused(void **state)
 static void test_prune__selections_of_random_graphs_apply(void **state)
 {
     for (uint64_t seed = 0; seed < 200; seed++) {
-        lg_graph *graph = make_random_graph(seed), *pruned;
+        lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed), *pruned;
         lg_channels *channels = analyze(graph, 1);
         int32_t n_units = lg_channels_n_units(channels);
         lg_prune_width *widths;
