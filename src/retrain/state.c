@@ -160,15 +160,35 @@ done:
     return status;
 }
 
-lego_status lg_retrain_discard(const lg_retrain *r)
+static lego_status remove_file(const char *folder, const char *name)
 {
-    char *path = NULL;
+    char *path = lg_path_join(folder, name);
     lego_status status = LEGO_OK;
 
-    LG_TRY(checkpoint_path(&path, r));
+    if (!path)
+        LG_FAIL(LEGO_ENOMEM, "out of memory for the checkpoint's name");
     if (remove(path) != 0 && errno != ENOENT)
         LG_FAIL(LEGO_EIO, "'%s' cannot be removed: %s", path, strerror(errno));
 done:
     lg_free(path);
+    return status;
+}
+
+/* The checkpoint, and what a kill in the middle of writing one has left. */
+lego_status lg_retrain_discard(const lg_retrain *r)
+{
+    static const char temporary[] = FILE_NAME ".tmp-";
+    const char *folder = lego_store_path(r->store);
+    char **names = NULL;
+    size_t n = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(remove_file(folder, FILE_NAME));
+    LG_TRY(lg_dir_list(&names, &n, folder));
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(names[i], temporary, sizeof(temporary) - 1) == 0)
+            LG_TRY(remove_file(folder, names[i]));
+done:
+    lg_names_free(names, n);
     return status;
 }

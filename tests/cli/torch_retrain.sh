@@ -57,6 +57,7 @@ done
 try 1 'unfinished' store --data fashion-mnist --limit 200 --threads 1
 # shellcheck disable=SC2086
 "$LEGODNN" retrain store $options --json > parts.json 2> err || { cat err; exit 1; }
+[ -z "$(find store -name 'retrain.checkpoint*')" ] || { echo "a finished retraining left files"; exit 1; }
 losses whole.json > whole.txt
 losses parts.json > parts.txt
 diff whole.txt parts.txt || { echo "interrupted and uninterrupted retraining differ"; exit 1; }
