@@ -13,6 +13,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
+#define TUNE_MIN_STEPS 32
+
 /* --- checks --- */
 
 static lego_status check_options(const lego_retrain_options *opts)
@@ -172,7 +174,7 @@ static void apply_recipes(lg_retrain *r)
     }
 }
 
-/* Time the recipes of every block on the first batch. */
+/* Time the recipes of every block on the first batch. Not for a few steps: timing takes about a dozen. */
 static lego_status tune(lg_retrain *r)
 {
     lego_batches *batches = NULL;
@@ -180,7 +182,7 @@ static lego_status tune(lg_retrain *r)
     int64_t n = 0;
     lego_status status = LEGO_OK;
 
-    if (r->opts->precision == LEGO_TRAIN_F32)
+    if (r->opts->precision == LEGO_TRAIN_F32 || r->batches_per_epoch * r->opts->epochs < TUNE_MIN_STEPS)
         return LEGO_OK;
     LG_TRY(lego_batches_create(&batches, r->train, r->opts->batch, 1, 0, 0));
     LG_TRY(lego_batches_next(batches, &n, &images, NULL));
