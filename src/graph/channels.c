@@ -19,7 +19,7 @@
 #include "base/hash.h"
 #include "graph/ops.h"
 
-#define MAX_ELEMENTS ((int64_t)1 << 26)
+#define MAX_ELEMENTS ((int64_t)1 << 23)
 
 typedef struct axis_info {
     lg_axis axis;

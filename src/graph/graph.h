@@ -147,8 +147,8 @@ lego_status lg_graph_take_tensor(lego_tensor *out, const lego_tensor *tensor);
 lego_status lg_graph_save_json(const lg_graph *graph, const char *path);
 lego_status lg_graph_load_json(lg_graph **out, const char *path, uint64_t seed);
 /* Seeded initialisation of every weight by its slot's rule: convolutions Kaiming normal with fan out (as torchvision's
- * ResNet and MobileNet, but counting a group's own outputs), linear layers as torch, batch norm 1/0/0/1. Each weight's
- * values depend on the seed and its name alone. Storage is new: nothing shared is written to. */
+ * ResNet, ResNeXt and MobileNet), linear layers as torch, batch norm 1/0/0/1. Each weight's values depend on the seed and
+ * its name alone. Storage is new: nothing shared is written to. */
 lego_status lg_graph_initialize(lg_graph *graph, uint64_t seed);
 
 /* Take ownership of the graph (on success). */
