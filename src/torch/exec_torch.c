@@ -1,278 +1,18 @@
 /* Runs a graph on ATen, with or without autograd.
  *
  * A net holds the graph's weights as tensors on a device: leaves that optimisers update in place, and buffers. forward()
- * walks the nodes in order, one entry of `ops` an op, and frees every value after its last reader; under autograd the
+ * walks the nodes in order, one entry of `lg_torch_ops` an op, and frees every value after its last reader; under autograd the
  * history keeps what backward needs.
  *
  * Except in LG_TORCH_TRAIN, a batch norm that is the only reader of a convolution or linear layer is folded into its
  * weights on the fly. That is the same mathematics and autograd goes through it, so scale and shift still train, but the
  * activations are read and written once less. Newcomers trip over in-place activations: allowed only where the producer's
  * backward does not need its own output (a relu's does) and nobody else reads the value. */
-#include "torch/torch.h"
+#include "torch/exec.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "graph/ops.h"
-
-enum { SLOT_WEIGHT, SLOT_BIAS, SLOT_MEAN, SLOT_VAR, N_KNOWN_SLOTS };
-
-struct lg_torch_net {
-    const lg_torch_api *api;
-    lg_graph *graph; /* ours; shares the weights' storage */
-    lg_torch_tensor **weights;
-    lg_torch_tensor **leaves; /* borrowed from weights */
-    int32_t *leaf_weights;
-    int32_t n_leaves;
-    lg_torch_recipe recipe;
-    int32_t *readers;          /* per value: how many inputs and graph outputs read it */
-    int32_t *only_reader;      /* per value: the node, if one node reads it once and nothing else does */
-    lg_torch_tensor **values;  /* of the running forward */
-    int32_t *pending;          /* readers still to come */
-};
-
-/* A running forward pass. */
-typedef struct lg_torch_pass {
-    lg_torch_net *net;
-    lg_torch_mode mode;
-} lg_torch_pass;
-
-typedef lego_status (*lg_torch_op_fn)(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out);
-
-static int folds(const lg_torch_pass *pass, const lg_node *node);
-
-/* --- looking things up --- */
-
-static lg_torch_tensor *input(const lg_torch_pass *pass, const lg_node *node, int32_t i)
-{
-    return pass->net->values[node->inputs[i]];
-}
-
-static lg_torch_tensor *slot(const lg_torch_pass *pass, const lg_node *node, int which)
-{
-    static const char *const names[N_KNOWN_SLOTS] = { "weight", "bias", "running_mean", "running_var" };
-
-    for (int i = 0; i < node->op->n_slots && i < node->n_weights; i++)
-        if (strcmp(node->op->slots[i].name, names[which]) == 0 && node->weights[i] != LG_NONE)
-            return pass->net->weights[node->weights[i]];
-    return NULL;
-}
-
-/* Whether `node` may overwrite its first input: nobody reads it afterwards, and the backward of the op that made it
- * needs only that op's inputs. */
-static int may_overwrite(const lg_torch_pass *pass, const lg_node *node)
-{
-    const lg_graph *graph = pass->net->graph;
-    const int32_t value = node->inputs[0], producer = graph->values[value].producer;
-
-    if (producer == LG_NONE || pass->net->only_reader[value] != node - graph->nodes)
-        return 0;
-    switch (graph->nodes[producer].op->kind) {
-    case LG_OP_CONV2D:
-    case LG_OP_LINEAR:
-    case LG_OP_ADD:
-    case LG_OP_BATCH_NORM: /* folded away, the value is the layer's own output, which nobody else reads */
-        return 1;
-    default:
-        return 0;
-    }
-}
-
-static lg_torch_window conv_window(const lg_conv_attrs *attrs)
-{
-    lg_torch_window window = { .stride = { attrs->stride[0], attrs->stride[1] },
-                               .pads = { attrs->pads[0], attrs->pads[1] },
-                               .dilation = { attrs->dilation[0], attrs->dilation[1] },
-                               .groups = attrs->groups };
-
-    return window;
-}
-
-static lg_torch_window pool_window(const lg_pool_attrs *attrs)
-{
-    lg_torch_window window = { .kernel = { attrs->kernel[0], attrs->kernel[1] },
-                               .stride = { attrs->stride[0], attrs->stride[1] },
-                               .pads = { attrs->pads[0], attrs->pads[1] },
-                               .dilation = { attrs->dilation[0], attrs->dilation[1] },
-                               .groups = 1,
-                               .ceil_mode = attrs->ceil_mode,
-                               .count_include_pad = attrs->count_include_pad };
-
-    return window;
-}
-
-static int uneven(const int64_t pads[4])
-{
-    return pads[0] != pads[2] || pads[1] != pads[3];
-}
-
-/* --- one entry an op --- */
-
-/* Weight and bias as the op computes with them: batch norm folded in where it may be, in the recipe's precision. */
-static lego_status layer_weights(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **weight,
-                                 lg_torch_tensor **bias)
-{
-    const lg_torch_net *net = pass->net;
-    const lg_torch_api *api = net->api;
-    lg_torch_tensor *raw = slot(pass, node, SLOT_WEIGHT), *raw_bias = slot(pass, node, SLOT_BIAS);
-    lg_torch_tensor *folded = NULL, *folded_bias = NULL;
-    lego_status status = LEGO_OK;
-
-    *weight = *bias = NULL;
-    if (folds(pass, node)) {
-        const lg_node *norm = &net->graph->nodes[net->only_reader[node->outputs[0]]];
-
-        LG_TRY(LG_TORCH(api, fold_batch_norm(&folded, &folded_bias, raw, raw_bias, slot(pass, norm, SLOT_WEIGHT),
-                                             slot(pass, norm, SLOT_BIAS), slot(pass, norm, SLOT_MEAN),
-                                             slot(pass, norm, SLOT_VAR), norm->attrs->batch_norm.eps)));
-        raw = folded;
-        raw_bias = folded_bias;
-    }
-    LG_TRY(LG_TORCH(api, tensor_cast(weight, raw, net->recipe.dtype, net->recipe.layout)));
-    if (raw_bias)
-        LG_TRY(LG_TORCH(api, tensor_cast(bias, raw_bias, net->recipe.dtype, LG_TORCH_CONTIGUOUS)));
-done:
-    if (status != LEGO_OK)
-        lg_torch_free_all(api, weight, 1);
-    lg_torch_free_all(api, &folded, 1);
-    lg_torch_free_all(api, &folded_bias, 1);
-    return status;
-}
-
-static lego_status run_conv2d(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    const lg_torch_api *api = pass->net->api;
-    lg_torch_window window = conv_window(&node->attrs->conv);
-    lg_torch_tensor *weight = NULL, *bias = NULL, *padded = NULL;
-    lego_status status = LEGO_OK;
-
-    if (uneven(node->attrs->conv.pads)) {
-        LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), node->attrs->conv.pads, 0.0)));
-        window.pads[0] = window.pads[1] = 0;
-    }
-    LG_TRY(layer_weights(pass, node, &weight, &bias));
-    LG_TRY(LG_TORCH(api, conv2d(out, padded ? padded : input(pass, node, 0), weight, bias, &window)));
-done:
-    lg_torch_free_all(api, &weight, 1);
-    lg_torch_free_all(api, &bias, 1);
-    lg_torch_free_all(api, &padded, 1);
-    return status;
-}
-
-static lego_status run_linear(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    const lg_torch_api *api = pass->net->api;
-    lg_torch_tensor *weight = NULL, *bias = NULL;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(layer_weights(pass, node, &weight, &bias));
-    LG_TRY(LG_TORCH(api, linear(out, input(pass, node, 0), weight, bias)));
-done:
-    lg_torch_free_all(api, &weight, 1);
-    lg_torch_free_all(api, &bias, 1);
-    return status;
-}
-
-static lego_status run_batch_norm(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    const lg_torch_api *api = pass->net->api;
-    const int32_t producer = pass->net->graph->values[node->inputs[0]].producer;
-
-    if (producer != LG_NONE && folds(pass, &pass->net->graph->nodes[producer]))
-        return LG_TORCH(api, tensor_share(out, input(pass, node, 0)));
-    return LG_TORCH(api, batch_norm(out, input(pass, node, 0), slot(pass, node, SLOT_WEIGHT),
-                                    slot(pass, node, SLOT_BIAS), slot(pass, node, SLOT_MEAN),
-                                    slot(pass, node, SLOT_VAR), pass->mode == LG_TORCH_TRAIN,
-                                    node->attrs->batch_norm.momentum, node->attrs->batch_norm.eps));
-}
-
-static lego_status run_relu(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    return LG_TORCH(pass->net->api, relu(out, input(pass, node, 0), may_overwrite(pass, node)));
-}
-
-static lego_status run_clip(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    return LG_TORCH(pass->net->api, clip(out, input(pass, node, 0), node->attrs->clip.min, node->attrs->clip.max,
-                                         may_overwrite(pass, node)));
-}
-
-static lego_status run_add(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    return LG_TORCH(pass->net->api,
-                    add(out, input(pass, node, 0), input(pass, node, 1), may_overwrite(pass, node)));
-}
-
-static lego_status run_max_pool(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    const lg_torch_api *api = pass->net->api;
-    lg_torch_window window = pool_window(&node->attrs->pool);
-    lg_torch_tensor *padded = NULL;
-    lego_status status = LEGO_OK;
-
-    if (uneven(node->attrs->pool.pads)) { /* minus infinity never wins */
-        LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), node->attrs->pool.pads, -HUGE_VAL)));
-        window.pads[0] = window.pads[1] = 0;
-    }
-    LG_TRY(LG_TORCH(api, max_pool(out, padded ? padded : input(pass, node, 0), &window)));
-done:
-    lg_torch_free_all(api, &padded, 1);
-    return status;
-}
-
-static lego_status run_avg_pool(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    const lg_torch_window window = pool_window(&node->attrs->pool);
-
-    if (uneven(node->attrs->pool.pads))
-        return lg_error(LEGO_EUNSUPPORTED, "node '%s': avg_pool with uneven padding has no torch counterpart",
-                        node->name);
-    return LG_TORCH(pass->net->api, avg_pool(out, input(pass, node, 0), &window));
-}
-
-static lego_status run_adaptive_avg_pool(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    return LG_TORCH(pass->net->api, adaptive_avg_pool(out, input(pass, node, 0), node->attrs->adaptive_pool.size));
-}
-
-static lego_status run_flatten(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    return LG_TORCH(pass->net->api, flatten(out, input(pass, node, 0), node->attrs->flatten.axis));
-}
-
-static lego_status run_dropout(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
-{
-    if (pass->mode != LG_TORCH_TRAIN)
-        return LG_TORCH(pass->net->api, tensor_share(out, input(pass, node, 0)));
-    return LG_TORCH(pass->net->api, dropout(out, input(pass, node, 0), node->attrs->dropout.p));
-}
-
-static const lg_torch_op_fn ops[LG_OP_N_KINDS] = {
-    [LG_OP_CONV2D] = run_conv2d,
-    [LG_OP_LINEAR] = run_linear,
-    [LG_OP_BATCH_NORM] = run_batch_norm,
-    [LG_OP_RELU] = run_relu,
-    [LG_OP_CLIP] = run_clip,
-    [LG_OP_ADD] = run_add,
-    [LG_OP_MAX_POOL] = run_max_pool,
-    [LG_OP_AVG_POOL] = run_avg_pool,
-    [LG_OP_ADAPTIVE_AVG_POOL] = run_adaptive_avg_pool,
-    [LG_OP_FLATTEN] = run_flatten,
-    [LG_OP_DROPOUT] = run_dropout,
-};
-
-/* Whether the batch norm behind this layer is folded into it in this pass. */
-static int folds(const lg_torch_pass *pass, const lg_node *node)
-{
-    const lg_torch_net *net = pass->net;
-    int32_t reader;
-
-    if (pass->mode == LG_TORCH_TRAIN || (node->op->kind != LG_OP_CONV2D && node->op->kind != LG_OP_LINEAR))
-        return 0;
-    reader = net->only_reader[node->outputs[0]];
-    return reader != LG_NONE && net->graph->nodes[reader].op->kind == LG_OP_BATCH_NORM;
-}
 
 /* --- building --- */
 
@@ -338,7 +78,7 @@ lego_status lg_torch_net_create(lg_torch_net **out, const lg_torch_api *api, con
 
     *out = NULL;
     for (int32_t n = 0; n < graph->n_nodes; n++)
-        if (!ops[graph->nodes[n].op->kind])
+        if (!lg_torch_ops[graph->nodes[n].op->kind])
             return lg_error(LEGO_EUNSUPPORTED, "node '%s': op %s does not run on torch", graph->nodes[n].name,
                             graph->nodes[n].op->name);
     LG_TRY(LG_CALLOC(&net, 1));
@@ -422,7 +162,7 @@ lg_torch_tensor *const *lg_torch_net_weights(const lg_torch_net *net)
 static lego_status run_node(lg_torch_pass *pass, const lg_node *node)
 {
     lg_torch_net *net = pass->net;
-    lego_status status = ops[node->op->kind](pass, node, &net->values[node->outputs[0]]);
+    lego_status status = lg_torch_ops[node->op->kind](pass, node, &net->values[node->outputs[0]]);
 
     if (status == LEGO_EBACKEND) { /* the message is libtorch's: say where it came from */
         char *text = lg_strdup(lego_last_error());
@@ -436,12 +176,27 @@ static lego_status run_node(lg_torch_pass *pass, const lg_node *node)
     return status;
 }
 
+static lego_status count_samples(lg_torch_pass *pass)
+{
+    const lg_torch_net *net = pass->net;
+    int64_t dims[LEGO_MAX_DIMS];
+    int n_dims = 0;
+    lego_status status = LEGO_OK;
+
+    if (net->graph->n_inputs > 0) {
+        LG_TRY(LG_TORCH(net->api, tensor_shape(net->values[net->graph->inputs[0]], &n_dims, dims)));
+        pass->batch = n_dims > 0 ? dims[0] : 1;
+    }
+done:
+    return status;
+}
+
 lego_status lg_torch_net_forward(lg_torch_net *net, lg_torch_mode mode, lg_torch_tensor *const *inputs,
                                  lg_torch_tensor **outputs)
 {
     const lg_graph *graph = net->graph;
     const lg_torch_api *api = net->api;
-    lg_torch_pass pass = { net, mode };
+    lg_torch_pass pass = { net, mode, 1 };
     lego_status status = LEGO_OK;
 
     memset(outputs, 0, sizeof(*outputs) * (size_t)graph->n_outputs);
@@ -451,6 +206,7 @@ lego_status lg_torch_net_forward(lg_torch_net *net, lg_torch_mode mode, lg_torch
     for (int32_t i = 0; i < graph->n_inputs; i++)
         LG_TRY(LG_TORCH(api, tensor_cast(&net->values[graph->inputs[i]], inputs[i], net->recipe.dtype,
                                          net->recipe.layout)));
+    LG_TRY(count_samples(&pass));
     for (int32_t n = 0; n < graph->n_nodes; n++)
         LG_TRY(run_node(&pass, &graph->nodes[n]));
     for (int32_t i = 0; i < graph->n_outputs; i++)

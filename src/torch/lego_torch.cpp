@@ -356,6 +356,114 @@ lego_status dropout(Handle **out, const Handle *x, double p) {
     return produce(out, [&] { return at::dropout(x->value, p, true); });
 }
 
+lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, double a, double b) {
+    return produce(out, [&]() -> at::Tensor {
+        const at::Tensor &v = x->value;
+        switch (kind) {
+        case LG_TORCH_SIGMOID: return at::sigmoid(v);
+        case LG_TORCH_TANH: return at::tanh(v);
+        case LG_TORCH_HARD_SIGMOID: return at::clamp(v * a + b, 0.0, 1.0);
+        case LG_TORCH_HARD_SWISH: return at::hardswish(v);
+        case LG_TORCH_SILU: return at::silu(v);
+        case LG_TORCH_GELU: return at::gelu(v);
+        case LG_TORCH_GELU_TANH: return at::gelu(v, "tanh");
+        case LG_TORCH_LEAKY_RELU: return at::leaky_relu(v, a);
+        }
+        throw Refusal(LEGO_EINVAL, "unknown activation " + std::to_string(static_cast<int>(kind)));
+    });
+}
+
+lego_status binary(Handle **out, lg_torch_binary kind, const Handle *a, const Handle *b) {
+    return produce(out, [&]() -> at::Tensor {
+        switch (kind) {
+        case LG_TORCH_SUB: return at::sub(a->value, b->value);
+        case LG_TORCH_MUL: return at::mul(a->value, b->value);
+        case LG_TORCH_DIV: return at::div(a->value, b->value);
+        case LG_TORCH_MATMUL: return at::matmul(a->value, b->value);
+        }
+        throw Refusal(LEGO_EINVAL, "unknown operation " + std::to_string(static_cast<int>(kind)));
+    });
+}
+
+lego_status prelu(Handle **out, const Handle *x, const Handle *weight) {
+    return produce(out, [&] { return at::prelu(x->value, weight->value.to(x->value.scalar_type())); });
+}
+
+lego_status softmax(Handle **out, const Handle *x, int64_t axis) {
+    return produce(out, [&] { return at::softmax(x->value, axis); });
+}
+
+lego_status concat(Handle **out, int n, Handle *const *x, int64_t axis) {
+    return produce(out, [&] {
+        std::vector<at::Tensor> parts;
+        for (int i = 0; i < n; i++)
+            parts.push_back(x[i]->value);
+        return at::cat(parts, axis);
+    });
+}
+
+lego_status slice(Handle **out, const Handle *x, int64_t axis, int64_t start, int64_t end) {
+    return produce(out, [&] { return at::slice(x->value, axis, start, end); });
+}
+
+lego_status reshape(Handle **out, const Handle *x, int n_dims, const int64_t *dims) {
+    return produce(out, [&] {
+        std::vector<int64_t> shape(dims, dims + n_dims);
+        shape[0] = x->value.size(0);
+        return at::reshape(x->value, shape);
+    });
+}
+
+lego_status permute(Handle **out, const Handle *x, int n_dims, const int64_t *axes) {
+    return produce(out, [&] { return at::permute(x->value, at::IntArrayRef(axes, static_cast<size_t>(n_dims))); });
+}
+
+lego_status mean(Handle **out, const Handle *x, int n_axes, const int64_t *axes, int keep) {
+    return produce(out, [&] {
+        return at::mean(x->value, at::IntArrayRef(axes, static_cast<size_t>(n_axes)), keep != 0);
+    });
+}
+
+lego_status upsample(Handle **out, const Handle *x, const int64_t size[2], int bilinear, int align_corners) {
+    return produce(out, [&] {
+        return bilinear ? at::upsample_bilinear2d(x->value, pair(size), align_corners != 0)
+                        : at::upsample_nearest2d(x->value, pair(size));
+    });
+}
+
+lego_status adaptive_max_pool(Handle **out, const Handle *x, const int64_t size[2]) {
+    return produce(out, [&] { return std::get<0>(at::adaptive_max_pool2d(x->value, pair(size))); });
+}
+
+lego_status conv_transpose2d(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
+                             const lg_torch_window *window, const int64_t output_padding[2]) {
+    return produce(out, [&] {
+        return at::conv_transpose2d(x->value, weight->value, maybe(bias), pair(window->stride), pair(window->pads),
+                                    pair(output_padding), window->groups, pair(window->dilation));
+    });
+}
+
+lego_status layer_norm(Handle **out, const Handle *x, int n_dims, const Handle *weight, const Handle *bias,
+                       double eps) {
+    return produce(out, [&] {
+        return at::layer_norm(x->value, x->value.sizes().slice(static_cast<size_t>(x->value.dim() - n_dims)),
+                              maybe(weight), maybe(bias), eps);
+    });
+}
+
+lego_status group_norm(Handle **out, const Handle *x, int64_t groups, const Handle *weight, const Handle *bias,
+                       double eps) {
+    return produce(out, [&] { return at::group_norm(x->value, groups, maybe(weight), maybe(bias), eps); });
+}
+
+lego_status repeat(Handle **out, const Handle *value, int64_t n) {
+    return produce(out, [&] {
+        std::vector<int64_t> shape(value->value.sizes().begin(), value->value.sizes().end());
+        shape.insert(shape.begin(), n);
+        return value->value.unsqueeze(0).expand(shape);
+    });
+}
+
 // --- losses ---
 
 lego_status cross_entropy(Handle **out, const Handle *logits, const Handle *labels, double label_smoothing) {
@@ -496,6 +604,21 @@ const lg_torch_api api = {
     adaptive_avg_pool,
     flatten,
     dropout,
+    unary,
+    binary,
+    prelu,
+    softmax,
+    concat,
+    slice,
+    reshape,
+    permute,
+    mean,
+    upsample,
+    adaptive_max_pool,
+    conv_transpose2d,
+    layer_norm,
+    group_norm,
+    repeat,
     cross_entropy,
     count_correct,
     distance,

@@ -25,6 +25,20 @@ typedef enum lg_torch_layout { LG_TORCH_CONTIGUOUS = 0, LG_TORCH_CHANNELS_LAST =
 
 typedef enum lg_torch_loss { LG_TORCH_MSE = 0, LG_TORCH_SMOOTH_L1 = 1, LG_TORCH_COSINE = 2 } lg_torch_loss;
 
+/* Element by element; a and b are the op's numbers. */
+typedef enum lg_torch_unary {
+    LG_TORCH_SIGMOID,
+    LG_TORCH_TANH,
+    LG_TORCH_HARD_SIGMOID, /* clip(a x + b, 0, 1) */
+    LG_TORCH_HARD_SWISH,
+    LG_TORCH_SILU,
+    LG_TORCH_GELU,
+    LG_TORCH_GELU_TANH,
+    LG_TORCH_LEAKY_RELU /* slope a */
+} lg_torch_unary;
+
+typedef enum lg_torch_binary { LG_TORCH_SUB, LG_TORCH_MUL, LG_TORCH_DIV, LG_TORCH_MATMUL } lg_torch_binary;
+
 typedef struct lg_torch_window {
     int64_t kernel[2]; /* pooling only */
     int64_t stride[2];
@@ -106,6 +120,31 @@ typedef struct lg_torch_api {
     lego_status (*adaptive_avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2]);
     lego_status (*flatten)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t start_axis); /* row-major */
     lego_status (*dropout)(lg_torch_tensor **out, const lg_torch_tensor *x, double p);
+
+    lego_status (*unary)(lg_torch_tensor **out, lg_torch_unary kind, const lg_torch_tensor *x, double a, double b);
+    lego_status (*binary)(lg_torch_tensor **out, lg_torch_binary kind, const lg_torch_tensor *a,
+                          const lg_torch_tensor *b);
+    lego_status (*prelu)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight);
+    lego_status (*softmax)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis);
+    lego_status (*concat)(lg_torch_tensor **out, int n, lg_torch_tensor *const *x, int64_t axis);
+    lego_status (*slice)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis, int64_t start, int64_t end);
+    /* dims and axes count the batch; the batch's extent is kept whatever dims[0] says. */
+    lego_status (*reshape)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *dims);
+    lego_status (*permute)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *axes);
+    lego_status (*mean)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_axes, const int64_t *axes, int keep);
+    lego_status (*upsample)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2], int bilinear,
+                            int align_corners);
+    lego_status (*adaptive_max_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2]);
+    lego_status (*conv_transpose2d)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                                    const lg_torch_tensor *bias, const lg_torch_window *window,
+                                    const int64_t output_padding[2]);
+    /* Over the last n_dims axes. */
+    lego_status (*layer_norm)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims,
+                              const lg_torch_tensor *weight, const lg_torch_tensor *bias, double eps);
+    lego_status (*group_norm)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t groups,
+                              const lg_torch_tensor *weight, const lg_torch_tensor *bias, double eps);
+    /* (d1,...) -> (n,d1,...), the same for every sample. */
+    lego_status (*repeat)(lg_torch_tensor **out, const lg_torch_tensor *value, int64_t n);
 
     /* --- losses --- */
     /* Mean over the batch of logits (N,K) against labels (N) int64. */

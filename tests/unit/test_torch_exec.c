@@ -1,4 +1,5 @@
 /* torch/exec_torch.c: graphs on ATen against the reference engine; gradients, recipes, weights in and out. */
+#include "support/eval.h"
 #include "support/graphs.h"
 
 #include <math.h>
@@ -104,6 +105,38 @@ static void test_torch_exec__random_graphs_equal_the_reference_engine(void **sta
     }
 }
 
+/* Every op, against the definitions in double precision. */
+static void test_torch_exec__graphs_of_every_op_equal_their_definitions(void **state)
+{
+    for (uint64_t seed = 0; seed < 80; seed++) {
+        lg_graph *graph = make_wide_graph(seed);
+        const int64_t n_in = BATCH * lg_value_elements(in(graph)), n_out = out_count(graph);
+        float *x = random_floats(n_in, seed), *want = lg_calloc((size_t)n_out, sizeof(float)), *got;
+        double *wide = lg_calloc((size_t)n_in, sizeof(double));
+        eval_value *values;
+        lg_torch_net *net;
+
+        for (int64_t i = 0; i < n_in; i++)
+            wide[i] = x[i];
+        values = eval_graph(graph, wide, BATCH);
+        for (int64_t i = 0; i < n_out; i++)
+            want[i] = (float)values[graph->outputs[0]].data[i];
+        assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
+        got = forward(net, LG_TORCH_EVAL, x);
+        assert_close(got, want, n_out, 2e-4, seed);
+        lg_free(got);
+        got = forward(net, LG_TORCH_FROZEN, x);
+        assert_close(got, want, n_out, 2e-4, seed);
+        eval_free(values, graph);
+        lg_torch_net_free(net);
+        lg_graph_free(graph);
+        lg_free(got);
+        lg_free(want);
+        lg_free(wide);
+        lg_free(x);
+    }
+}
+
 static double loss_and_backward(lg_torch_net *net, const float *x, int backward)
 {
     const lg_graph *graph = lg_torch_net_graph(net);
@@ -151,7 +184,7 @@ static double square_of_gradients(const lg_torch_net *net)
 static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **state)
 {
     for (uint64_t seed = 100; seed < 108; seed++) {
-        lg_graph *graph = make_random_graph(seed);
+        lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
         float *x = random_floats(BATCH * lg_value_elements(in(graph)), seed);
         double before, after, square, h;
         lg_torch_net *net;
@@ -279,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torch_exec__random_graphs_equal_the_reference_engine),
+        cmocka_unit_test(test_torch_exec__graphs_of_every_op_equal_their_definitions),
         cmocka_unit_test(test_torch_exec__gradients_lower_the_loss_as_they_promise),
         cmocka_unit_test(test_torch_exec__bf16_is_near_float32),
         cmocka_unit_test(test_torch_exec__weights_go_in_and_come_back),
