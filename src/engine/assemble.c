@@ -112,7 +112,7 @@ static void set_place(lg_plan *plan, int32_t cell, lg_layout layout, where place
 /* --- kernels: costs, choice --- */
 
 static lego_status tune_all(lg_step_options *options, lg_reorder_costs *reorders, const lg_plan *plan,
-                            const lg_tuner *tuner)
+                            lg_tuner *tuner)
 {
     const lg_program *program = plan->program;
     lego_status status = LEGO_OK;
@@ -130,7 +130,7 @@ done:
 
 /* Get every chosen kernel; *missing: one turned out not to exist and was noted, choose again. */
 static lego_status get_kernels(lg_cache_entry **kernels, int *missing, lg_step_options *options,
-                               const int32_t *choices, const lg_plan *plan, const lg_tuner *tuner)
+                               const int32_t *choices, const lg_plan *plan, lg_tuner *tuner)
 {
     lego_status status = LEGO_OK;
 
@@ -155,16 +155,18 @@ done:
 static lego_status choose(lg_step_options *options, lg_reorder_costs *reorders, int32_t *choices,
                           lg_cache_entry **kernels, const lg_plan *plan)
 {
-    lg_tuner tuner = { plan->cache, plan->n_threads, plan->autotune, lg_kernels_block() };
+    lg_tuner tuner;
     int missing = 1;
     lego_status status = LEGO_OK;
 
+    lg_tuner_init(&tuner, plan->cache, plan->program, plan->n_threads, plan->autotune);
     LG_TRY(tune_all(options, reorders, plan, &tuner));
     while (missing) { /* ends: each round forbids a candidate, and without any the choice fails */
         LG_TRY(lg_layouts_choose(choices, plan->program, tuner.block, options, reorders));
         LG_TRY(get_kernels(kernels, &missing, options, choices, plan, &tuner));
     }
 done:
+    lg_tuner_dispose(&tuner);
     return status;
 }
 

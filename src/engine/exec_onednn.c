@@ -323,7 +323,6 @@ static dnnl_status_t prepare(lg_kernel *kernel)
     const lg_work *work = &kernel->work;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    const char *info = NULL;
     dnnl_status_t status = attributes(&attr, work, work->kind != LG_WORK_ACT);
 
     if (status == dnnl_success) {
@@ -341,9 +340,8 @@ static dnnl_status_t prepare(lg_kernel *kernel)
             status = desc_of(&kernel->weight, pd, dnnl_query_weights_md);
         if (status == dnnl_success)
             status = desc_of(&kernel->scratch, pd, dnnl_query_scratchpad_md);
-        if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&info) == dnnl_success && info)
-            snprintf(kernel->name, sizeof(kernel->name), "%s%s",
-                     kernel->candidate.method == LG_METHOD_GEMM ? "im2col+" : "", info);
+        snprintf(kernel->name, sizeof(kernel->name), "%s%s",
+                 kernel->candidate.method == LG_METHOD_GEMM ? "im2col+" : "", implementation_name(pd));
         if (status == dnnl_success)
             status = dnnl_primitive_create(&kernel->primitive, pd);
     }
@@ -625,6 +623,11 @@ lego_status lg_call_bind_in(lg_call *call, int index, const void *in)
         return LEGO_OK;
     }
     return check(dnnl_memory_set_data_handle(call->memory[index == 0 ? IN : IN2], (void *)in), "binding an input");
+}
+
+lego_status lg_call_bind_weight(lg_call *call, const float *weight)
+{
+    return check(dnnl_memory_set_data_handle(call->memory[WEIGHT], (void *)weight), "binding weights");
 }
 
 lego_status lg_call_bind_out(lg_call *call, void *out)

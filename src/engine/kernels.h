@@ -39,8 +39,9 @@ typedef struct lg_call_memory {
 /* Pointers may be NULL until bound. `kernel` must outlive the call. */
 lego_status lg_call_create(lg_call **out, const lg_kernel *kernel, const lg_call_memory *memory);
 void lg_call_free(lg_call *call);
-/* Rebind the first or second input, or the output. No allocation. */
+/* Rebind the first or second input, the weights or the output. No allocation. */
 lego_status lg_call_bind_in(lg_call *call, int index, const void *in);
+lego_status lg_call_bind_weight(lg_call *call, const float *weight);
 lego_status lg_call_bind_out(lg_call *call, void *out);
 lego_status lg_call_run(lg_call *call);
 

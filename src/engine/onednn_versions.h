@@ -17,13 +17,19 @@ typedef struct conv_shape {
     dnnl_dims_t strides, dilates, pads_begin, pads_end, kernel;
 } conv_shape;
 
-/* Whether an implementation is one of the slow reference ones. */
-static int is_reference(dnnl_primitive_desc_t pd)
+static const char *implementation_name(dnnl_primitive_desc_t pd)
 {
     const char *info = NULL;
 
-    return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&info) != dnnl_success || !info ||
-           strstr(info, "ref") != NULL;
+    if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&info) != dnnl_success || !info)
+        return "ref"; /* unknown: not to be used */
+    return info;
+}
+
+/* Whether an implementation is one of the slow reference ones. */
+static int is_reference(const char *name)
+{
+    return strstr(name, "ref") != NULL;
 }
 
 #if DNNL_VERSION_MAJOR < 3
@@ -79,21 +85,28 @@ static void desc_format(char *text, size_t size, const desc *d, const char *key)
                               (long long)d->format_desc.blocking.inner_idxs[i]);
 }
 
-/* The index-th implementation that is no reference; *out NULL: there is none. */
+/* The index-th implementation that is no reference; *out NULL: there is none. 2.6's iterator starts over once it found
+ * its first implementation in the library's own cache, so an implementation counts only if its name is a new one. */
 static dnnl_status_t find(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
                           dnnl_engine_t engine, int index)
 {
+    char last[64] = "";
     dnnl_primitive_desc_iterator_t iterator = NULL;
     dnnl_status_t status = dnnl_primitive_desc_iterator_create(&iterator, op, attr, engine, NULL);
 
     *out = NULL;
     while (status == dnnl_success) {
         dnnl_primitive_desc_t pd = dnnl_primitive_desc_iterator_fetch(iterator);
-        if (pd && !is_reference(pd) && index-- == 0) {
-            *out = pd;
-            break;
+        const char *name = pd ? implementation_name(pd) : "ref";
+        if (!is_reference(name) && strcmp(name, last) != 0) {
+            if (index-- == 0) {
+                *out = pd;
+                break;
+            }
+            snprintf(last, sizeof(last), "%s", name);
         }
-        dnnl_primitive_desc_destroy(pd);
+        if (pd)
+            dnnl_primitive_desc_destroy(pd);
         status = dnnl_primitive_desc_iterator_next(iterator);
     }
     dnnl_primitive_desc_iterator_destroy(iterator);
@@ -202,7 +215,7 @@ static dnnl_status_t find(dnnl_primitive_desc_t *out, dnnl_primitive_desc_t pd, 
 {
     *out = NULL;
     while (status == dnnl_success) {
-        if (!is_reference(pd) && index-- == 0) {
+        if (!is_reference(implementation_name(pd)) && index-- == 0) {
             *out = pd;
             return dnnl_success;
         }

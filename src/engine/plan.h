@@ -14,6 +14,10 @@ struct lg_plan {
     lg_program *program;
     lg_packed_cache *cache;
     lego_context *context; /* borrowed, used while planning only */
+    int64_t batch, tile;   /* samples of a run, and of the program: a run executes it for one tile after the other */
+    int64_t *input_sizes, *output_sizes; /* elements of a sample */
+    const float **inputs;  /* of the tile under way */
+    float **outputs;
     int n_threads;
     int autotune;
     int32_t n_ops;         /* what run() executes; set by prepare() with their blocks */

@@ -1,21 +1,28 @@
 /* tune.c: what each way to do a piece of work costs, in microseconds.
  *
- * Costs live in the cache under the work's text, the engine, its instruction set and the thread count, and travel in
- * device profiles. What is not known is measured (autotune: the best of a few runs on memory of its own) or guessed.
+ * Costs live in the cache under the engine, the thread count and the work's text, and travel in device profiles. What
+ * is not known is measured (autotune: the best of a few runs on memory of its own) or guessed.
  *
- * What newcomers get wrong: a measured cost is that of a warm kernel alone. It ranks kernels of one layer well; the sum
- * over a model is not the model's latency. */
+ * What newcomers get wrong: a kernel that runs again and again finds its weights in the cache; in a model whose weights
+ * exceed the cache it never does, and Winograd, with its two to four times larger weights, may lose there what it won
+ * here. So there are two costs, warm and with cold weights, blended by how much of the cache the model's weights fill. */
 #include "engine/tune.h"
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 
-#define MIN_RUNS 4
+#define MIN_RUNS 3
 #define MAX_RUNS 30
 #define ENOUGH_NS 1500000
+#define HOPELESS 3.0          /* times slower than the best so far: not run again */
+#define SMALL_WEIGHTS 262144  /* bytes: they stay in the cache whatever the rest does */
+#define COLD_RUNS 4
+#define PROBE_SAMPLES 8
+#define MAX_CACHE_BYTES ((size_t)32 << 20) /* one core's fair share of a last-level cache, and the guess without one */
 
 static lego_status work_key(char key[LG_KEY_MAX], const lg_tuner *tuner, const lg_work *work)
 {
@@ -28,106 +35,218 @@ done:
     return status;
 }
 
+static size_t cache_bytes(void)
+{
+    long bytes = -1;
+
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return bytes > 0 && (size_t)bytes < MAX_CACHE_BYTES ? (size_t)bytes : MAX_CACHE_BYTES;
+}
+
 /* --- measuring --- */
 
-typedef struct bench_memory {
-    void *in, *in2, *out, *weight, *bias, *scratch;
-} bench_memory;
-
-/* Small numbers, none of them zero or denormal: those are faster or slower than real activations. */
-static lego_status fill(void **out, size_t bytes)
+/* A preempted run of one thread is no slower by this clock. */
+static uint64_t now_ns(const lg_tuner *tuner)
 {
-    float *memory = lg_alloc_aligned(bytes > 0 ? bytes : 64);
+    return tuner->n_threads == 1 ? lg_clock_thread_ns() : lg_clock_ns();
+}
 
-    if (!memory)
-        return lg_error(LEGO_ENOMEM, "out of memory: %zu bytes to time a kernel", bytes);
-    for (size_t i = 0; i < bytes / sizeof(float); i++)
-        memory[i] = 0.01f * (float)(i % 13 + 1);
-    *out = memory;
+/* Grow a block of the tuner; every byte 0x3c makes floats of 0.0115: zeros or denormals would change the speed. */
+static lego_status grow(void **block, size_t *bytes, size_t needed)
+{
+    if (*bytes >= needed)
+        return LEGO_OK;
+    lg_free_aligned(*block);
+    *bytes = 0;
+    *block = lg_alloc_aligned(needed);
+    if (!*block)
+        return lg_error(LEGO_ENOMEM, "out of memory: %zu bytes to time kernels", needed);
+    memset(*block, 0x3c, needed);
+    *bytes = needed;
     return LEGO_OK;
 }
 
-static void free_memory(bench_memory *memory)
+/* A kernel's memory, side by side in the tuner's area, which the next kernel reuses. */
+static lego_status lay_out(lg_call_memory *memory, lg_tuner *tuner, const lg_kernel *kernel, const lg_work *work)
 {
-    lg_free_aligned(memory->in);
-    lg_free_aligned(memory->in2);
-    lg_free_aligned(memory->out);
-    lg_free_aligned(memory->weight);
-    lg_free_aligned(memory->bias);
-    lg_free_aligned(memory->scratch);
+    size_t sizes[6] = { lg_kernel_in_bytes(kernel),
+                        work->kind == LG_WORK_ADD ? lg_kernel_in_bytes(kernel) : 0,
+                        lg_kernel_out_bytes(kernel),
+                        lg_kernel_weight_bytes(kernel),
+                        (size_t)work->out[1] * sizeof(float),
+                        lg_kernel_scratch_bytes(kernel) };
+    size_t offsets[6], total = 0;
+    char *area;
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < 6; i++) {
+        offsets[i] = total;
+        total += (sizes[i] + 127) / 64 * 64;
+    }
+    LG_TRY(grow(&tuner->area, &tuner->area_bytes, total));
+    area = tuner->area;
+    *memory = (lg_call_memory){ area + offsets[0], area + offsets[1], area + offsets[2],
+                                (float *)(void *)(area + offsets[3]), (float *)(void *)(area + offsets[4]),
+                                area + offsets[5] };
+done:
+    return status;
 }
 
-static lego_status time_call(double *us, lg_call *call)
+static lego_status time_warm(double *us, const lg_tuner *tuner, lg_call *call, double best_us)
 {
     uint64_t best = UINT64_MAX, total = 0;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_call_run(call)); /* pages, caches, threads */
     for (int i = 0; i < MIN_RUNS || (i < MAX_RUNS && total < ENOUGH_NS); i++) {
-        uint64_t ns = lg_clock_ns();
+        uint64_t ns = now_ns(tuner);
         LG_TRY(lg_call_run(call));
-        ns = lg_clock_ns() - ns;
+        ns = now_ns(tuner) - ns;
         total += ns;
         if (ns < best)
             best = ns;
+        if ((double)best / 1e3 > HOPELESS * best_us)
+            break;
     }
     *us = (double)best / 1e3;
 done:
     return status;
 }
 
-/* INFINITY if there is no such kernel. */
-static lego_status measure(double *us, const lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate)
+/* Every run reads other weights, out of memory so large that the cache has forgotten them. */
+static lego_status time_cold(double *us, lg_tuner *tuner, lg_call *call, size_t weight_bytes)
+{
+    double best = INFINITY;
+    lego_status status = LEGO_OK;
+
+    /* Weights that exceed the cache are cold whenever they are read: no need for more than two of them. */
+    LG_TRY(grow(&tuner->pool, &tuner->pool_bytes, cache_bytes() * 9 / 4 > 2 * weight_bytes ? cache_bytes() * 9 / 4
+                                                                                           : 2 * weight_bytes));
+    for (int i = 0; i < COLD_RUNS; i++) {
+        uint64_t ns;
+        if (tuner->pool_next + weight_bytes > tuner->pool_bytes)
+            tuner->pool_next = 0;
+        LG_TRY(lg_call_bind_weight(call, (float *)tuner->pool + tuner->pool_next / sizeof(float)));
+        tuner->pool_next += (weight_bytes + 63) / 64 * 64;
+        ns = now_ns(tuner);
+        LG_TRY(lg_call_run(call));
+        best = fmin(best, (double)(now_ns(tuner) - ns) / 1e3);
+    }
+    *us = best;
+done:
+    return status;
+}
+
+/* Both INFINITY if there is no such kernel. `best_us`: of the work's candidates so far. */
+static lego_status measure(double *warm_us, double *cold_us, lg_tuner *tuner, const lg_work *work,
+                           const lg_candidate *candidate, double best_us)
 {
     lg_cache_entry *entry = NULL;
     const lg_kernel *kernel;
-    bench_memory memory = { NULL, NULL, NULL, NULL, NULL, NULL };
+    lg_call_memory memory;
     lg_call *call = NULL;
+    size_t weight_bytes;
     lego_status status = LEGO_OK;
 
-    *us = INFINITY;
+    *warm_us = *cold_us = INFINITY;
     LG_TRY(lg_kernel_get(&entry, tuner->cache, work, candidate, tuner->n_threads));
     kernel = lg_cache_payload(entry);
     if (!lg_kernel_exists(kernel))
         goto done;
-    LG_TRY(fill(&memory.in, lg_kernel_in_bytes(kernel)));
-    LG_TRY(fill(&memory.in2, work->kind == LG_WORK_ADD ? lg_kernel_in_bytes(kernel) : 0));
-    LG_TRY(fill(&memory.out, lg_kernel_out_bytes(kernel)));
-    LG_TRY(fill(&memory.weight, lg_kernel_weight_bytes(kernel)));
-    LG_TRY(fill(&memory.bias, (size_t)work->out[1] * sizeof(float)));
-    LG_TRY(fill(&memory.scratch, lg_kernel_scratch_bytes(kernel)));
-    LG_TRY(lg_call_create(&call, kernel, &(lg_call_memory){ memory.in, memory.in2, memory.out, memory.weight,
-                                                            memory.bias, memory.scratch }));
-    LG_TRY(time_call(us, call));
+    weight_bytes = lg_kernel_weight_bytes(kernel);
+    LG_TRY(lay_out(&memory, tuner, kernel, work));
+    LG_TRY(lg_call_create(&call, kernel, &memory));
+    LG_TRY(time_warm(warm_us, tuner, call, best_us));
+    *cold_us = *warm_us;
+    if (weight_bytes >= SMALL_WEIGHTS && *warm_us < HOPELESS * best_us)
+        LG_TRY(time_cold(cold_us, tuner, call, weight_bytes));
+    *cold_us = fmax(*cold_us, *warm_us);
 done:
     lg_call_free(call);
     lg_cache_release(tuner->cache, entry);
-    free_memory(&memory);
     return status;
 }
 
 /* --- costs --- */
 
-static lego_status cost_of(double *us, const lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate)
+/* The cost as measured, now or before. */
+static lego_status measured_cost(double *us, lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate,
+                                 double best_us)
 {
-    char key[LG_KEY_MAX], candidate_key[LG_KEY_MAX];
+    char key[LG_KEY_MAX], warm_key[LG_KEY_MAX], cold_key[LG_KEY_MAX];
+    double warm_us, cold_us;
     lego_status status = LEGO_OK;
 
     LG_TRY(work_key(key, tuner, work));
-    LG_TRY(lg_candidate_format(candidate_key, candidate));
-    if (lg_cache_cost(us, tuner->cache, key, candidate_key))
-        return LEGO_OK;
-    if (!tuner->measure || candidate->method == LG_METHOD_HOST) {
-        *us = lg_work_estimate(work, candidate, tuner->block, tuner->n_threads);
-        return LEGO_OK;
+    LG_TRY(lg_candidate_format(warm_key, candidate));
+    LG_TRY(lg_key_format(cold_key, "%s cold", warm_key));
+    if (!lg_cache_cost(&warm_us, tuner->cache, key, warm_key)) {
+        if (!tuner->measure || candidate->method == LG_METHOD_HOST) {
+            *us = lg_work_estimate(work, candidate, tuner->block, tuner->n_threads, tuner->cold_share);
+            return LEGO_OK;
+        }
+        LG_TRY(measure(&warm_us, &cold_us, tuner, work, candidate, best_us));
+        LG_TRY(lg_cache_set_cost(tuner->cache, key, cold_key, cold_us));
+        LG_TRY(lg_cache_set_cost(tuner->cache, key, warm_key, warm_us));
+    } else if (!lg_cache_cost(&cold_us, tuner->cache, key, cold_key)) {
+        cold_us = warm_us;
     }
-    LG_TRY(measure(us, tuner, work, candidate));
-    LG_TRY(lg_cache_set_cost(tuner->cache, key, candidate_key, *us));
+    *us = warm_us < INFINITY ? warm_us + (cold_us - warm_us) * tuner->cold_share : INFINITY;
 done:
     return status;
 }
 
-lego_status lg_tune_forbid(const lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate)
+static lg_work with_samples(const lg_work *work, int64_t n)
+{
+    lg_work changed = *work;
+
+    changed.in[0] = changed.out[0] = n;
+    return changed;
+}
+
+/* A batch beyond PROBE_SAMPLES is not measured: its cost is taken to grow from there as it grew up to there, which tells
+ * what a kernel pays once a call (reading weights) from what it pays for each sample. */
+static lego_status cost_of(double *us, lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate,
+                           double best_us)
+{
+    lg_work one = with_samples(work, 1), many = with_samples(work, PROBE_SAMPLES);
+    double one_us, many_us, sample_us;
+    lego_status status = LEGO_OK;
+
+    if (!tuner->measure || work->in[0] != work->out[0] || work->in[0] <= PROBE_SAMPLES)
+        return measured_cost(us, tuner, work, candidate, best_us);
+    LG_TRY(measured_cost(&one_us, tuner, &one, candidate, INFINITY));
+    LG_TRY(measured_cost(&many_us, tuner, &many, candidate, best_us));
+    sample_us = fmax((many_us - one_us) / (PROBE_SAMPLES - 1), many_us / (2.0 * PROBE_SAMPLES));
+    *us = many_us < INFINITY ? many_us + sample_us * (double)(work->in[0] - PROBE_SAMPLES) : INFINITY;
+done:
+    return status;
+}
+
+void lg_tuner_init(lg_tuner *tuner, lg_packed_cache *cache, const lg_program *program, int n_threads, int measure_now)
+{
+    double weight_bytes = 0.0;
+
+    memset(tuner, 0, sizeof(*tuner));
+    tuner->cache = cache;
+    tuner->n_threads = n_threads;
+    tuner->measure = measure_now;
+    tuner->block = lg_kernels_block();
+    for (int32_t i = 0; i < program->n_steps; i++)
+        if (program->steps[i].kind == LG_STEP_CONV || program->steps[i].kind == LG_STEP_LINEAR)
+            weight_bytes += (double)lg_step_weights(&program->steps[i]) * sizeof(float);
+    tuner->cold_share = fmin(1.0, weight_bytes / (double)cache_bytes());
+}
+
+void lg_tuner_dispose(lg_tuner *tuner)
+{
+    lg_free_aligned(tuner->pool);
+    lg_free_aligned(tuner->area);
+}
+
+lego_status lg_tune_forbid(lg_tuner *tuner, const lg_work *work, const lg_candidate *candidate)
 {
     char key[LG_KEY_MAX], candidate_key[LG_KEY_MAX];
     lego_status status = LEGO_OK;
@@ -147,24 +266,24 @@ static int is_last_resort(const lg_step_options *options, int index)
     return options->work.kind == LG_WORK_CONV && candidate->in == LG_LAYOUT_PLAIN && candidate->out == LG_LAYOUT_PLAIN;
 }
 
-lego_status lg_tune_step(lg_step_options *options, const lg_tuner *tuner)
+lego_status lg_tune_step(lg_step_options *options, lg_tuner *tuner)
 {
-    int any = 0;
+    double best_us = INFINITY;
     lego_status status = LEGO_OK;
 
     options->n_candidates = lg_work_candidates(options->candidates, &options->work, tuner->block);
     for (int i = 0; i < options->n_candidates; i++) {
         options->us[i] = INFINITY;
-        if (any && is_last_resort(options, i))
+        if (best_us < INFINITY && is_last_resort(options, i))
             continue;
-        LG_TRY(cost_of(&options->us[i], tuner, &options->work, &options->candidates[i]));
-        any |= options->us[i] < INFINITY;
+        LG_TRY(cost_of(&options->us[i], tuner, &options->work, &options->candidates[i], best_us));
+        best_us = fmin(best_us, options->us[i]);
     }
 done:
     return status;
 }
 
-lego_status lg_tune_reorders(lg_reorder_costs *costs, const lg_tuner *tuner, const lg_cell *cell)
+lego_status lg_tune_reorders(lg_reorder_costs *costs, lg_tuner *tuner, const lg_cell *cell)
 {
     lg_work work;
     int64_t dims[4];
@@ -176,9 +295,9 @@ lego_status lg_tune_reorders(lg_reorder_costs *costs, const lg_tuner *tuner, con
         for (int to = 0; to < LG_N_LAYOUTS; to++) {
             lg_candidate candidate = { LG_METHOD_DIRECT, 0, (lg_layout)from, (lg_layout)to };
             if (from == to || lg_layouts_coincide(dims, (lg_layout)from, (lg_layout)to, tuner->block))
-                costs->us[from][to] = lg_work_estimate(&work, &candidate, tuner->block, tuner->n_threads);
+                costs->us[from][to] = lg_work_estimate(&work, &candidate, tuner->block, tuner->n_threads, 0.0);
             else
-                LG_TRY(cost_of(&costs->us[from][to], tuner, &work, &candidate));
+                LG_TRY(cost_of(&costs->us[from][to], tuner, &work, &candidate, INFINITY));
         }
 done:
     return status;

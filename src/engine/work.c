@@ -300,7 +300,18 @@ static double conv_rate(const lg_work *work, const lg_candidate *candidate, int 
     return work->groups > 1 && narrow < block ? (double)narrow / block : 0.95;
 }
 
-double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads)
+/* How much larger a method's weights are than the layer's own. */
+static double weight_growth(const lg_candidate *candidate)
+{
+    if (candidate->method == LG_METHOD_MERGED)
+        return candidate->param;
+    if (candidate->method == LG_METHOD_WINOGRAD) /* tiles of 4x4 or 6x6 for 3x3 weights */
+        return candidate->param == 1 ? 36.0 / 9.0 : 16.0 / 9.0;
+    return 1.0;
+}
+
+double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads,
+                        double cold_share)
 {
     double in = padded_channels(work->in[1], candidate->in, block);
     double out = padded_channels(work->out[1], candidate->out, block);
@@ -310,8 +321,9 @@ double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int 
     double us = CALL_US + bytes / (GBYTES_PER_S * 1e3);
 
     if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_LINEAR) {
-        double flops = 2.0 * out_pixels * out * in / (double)work->groups *
-                       (double)(work->kernel[0] * work->kernel[1]);
+        double weights = out * in / (double)work->groups * (double)(work->kernel[0] * work->kernel[1]);
+        double flops = 2.0 * out_pixels * weights;
+        us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (GBYTES_PER_S * 1e3);
         us += flops / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
     }
     return candidate->method == LG_METHOD_HOST ? us * 8.0 : us;

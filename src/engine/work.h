@@ -72,7 +72,8 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work);
 lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate);
 
 /* Guess of the time in microseconds, for planning without measuring: arithmetic at a rate typical of the method,
- * memory at a typical bandwidth. Only the order matters. */
-double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads);
+ * memory at a typical bandwidth; `cold_share` of the weights comes from memory. Only the order matters. */
+double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int block, int n_threads,
+                        double cold_share);
 
 #endif
