@@ -42,7 +42,7 @@ lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *
 int lg_channels_is_frozen(const lg_channels *channels, lg_axis axis);
 /* A grouped convolution: `in` and `out` are cut into `parts` runs of equal length. Every run of `in` must keep equally
  * many elements or none, so must every run of `out`, and run i of `in` is empty exactly when run i of `out` is. */
-lego_status lg_channels_balance(lg_channels *channels, lg_axis in, lg_axis out, int64_t parts, int32_t node);
+lego_status lg_channels_balance(lg_channels *channels, lg_axis in, lg_axis out, int64_t parts);
 
 /* --- what pruning reads (after analyze) --- */
 /* Unit of an element; -1 for an axis that is not tracked. Units are numbered densely by first appearance. */

@@ -103,7 +103,7 @@ static lego_status channels_grouped(lg_channels *channels, const lg_graph *graph
     } else if (groups == n_in) {
         LG_TRY(lg_channels_tie_repeated(channels, in, out, n_out / groups));
     } else {
-        LG_TRY(lg_channels_balance(channels, in, out, groups, (int32_t)(node - graph->nodes)));
+        LG_TRY(lg_channels_balance(channels, in, out, groups));
     }
 done:
     return status;
