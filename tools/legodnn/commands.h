@@ -14,6 +14,7 @@
 #define CLI_ONLINE_COMMANDS(X) \
     X(profile)                 \
     X(optimize)                \
+    X(run)                     \
     X(info)                    \
     X(help)
 

@@ -151,6 +151,26 @@ static int read_doubles(cli_doubles *out, const cli_option *option, const char *
     }
 }
 
+static int read_durations(cli_doubles *out, const cli_option *option, const char *text, cli_error_text error)
+{
+    char piece[32];
+
+    out->n = 0;
+    for (;;) {
+        const size_t length = strcspn(text, ",");
+
+        if (out->n == sizeof(out->values) / sizeof(out->values[0]) || length >= sizeof(piece))
+            return fail(error, "--%s '%s' is not a short list of durations like 4ms,2.5ms", option->name, text);
+        memcpy(piece, text, length);
+        piece[length] = '\0';
+        if (read_with_unit(&out->values[out->n++], option, duration_units, "ns, us, ms, s", piece, error) != 0)
+            return -1;
+        if (text[length] == '\0')
+            return 0;
+        text += length + 1;
+    }
+}
+
 static int read_dims(cli_dims *out, const cli_option *option, const char *text, cli_error_text error)
 {
     const int limit = (int)(sizeof(out->dims) / sizeof(out->dims[0]));
@@ -223,6 +243,8 @@ static int store_value(void *base, const cli_option *option, const char *text, c
             return -1;
         *(int64_t *)place = (int64_t)value;
         return 0;
+    case CLI_TYPE_DURATIONS:
+        return read_durations(place, option, text, error);
     case CLI_TYPE_DOUBLES:
         return read_doubles(place, option, text, error);
     case CLI_TYPE_DIMS:

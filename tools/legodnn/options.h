@@ -15,6 +15,7 @@ typedef enum cli_type {
     CLI_TYPE_STRING,   /* const char *, borrowed */
     CLI_TYPE_DURATION, /* double microseconds; needs ns, us, ms or s */
     CLI_TYPE_SIZE,     /* int64_t bytes; plain, KB, MB, GB (1000) or KiB, MiB, GiB (1024) */
+    CLI_TYPE_DURATIONS,/* cli_doubles, microseconds: "4ms,2.5ms" */
     CLI_TYPE_DOUBLES,  /* cli_doubles: "0,0.3,0.6", each in [min, max] */
     CLI_TYPE_DIMS,     /* cli_dims: "3x32x32" */
     CLI_TYPE_ENUM      /* int: index into choices */
@@ -59,6 +60,8 @@ typedef struct cli_option {
     { name, 0, CLI_TYPE_SIZE, offsetof(type, field), metavar, 0, CLI_NO_LIMIT, NULL, fallback, help }
 #define CLI_DOUBLES(type, field, name, metavar, min, max, fallback, help)     \
     { name, 0, CLI_TYPE_DOUBLES, offsetof(type, field), metavar, min, max, NULL, fallback, help }
+#define CLI_DURATIONS(type, field, name, metavar, fallback, help)             \
+    { name, 0, CLI_TYPE_DURATIONS, offsetof(type, field), metavar, 0, 1e15, NULL, fallback, help }
 #define CLI_DIMS(type, field, name, metavar, fallback, help)                  \
     { name, 0, CLI_TYPE_DIMS, offsetof(type, field), metavar, 1, 1e9, NULL, fallback, help }
 #define CLI_ENUM(type, field, name, choices, fallback, help)                  \
