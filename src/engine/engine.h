@@ -29,6 +29,7 @@ lego_status lg_packed_cache_tuning_from_json(lg_packed_cache *cache, const lg_js
 typedef struct lg_workspace lg_workspace;
 lego_status lg_workspace_create(lg_workspace **out, size_t bytes);
 void lg_workspace_unref(lg_workspace *workspace); /* NULL is a no-op */
+size_t lg_workspace_bytes(const lg_workspace *workspace);
 
 typedef struct lg_plan_options {
     lego_engine engine;       /* AUTO: oneDNN if built in, else the reference */

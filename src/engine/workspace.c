@@ -39,6 +39,11 @@ void lg_workspace_unref(lg_workspace *workspace)
     lg_free(workspace);
 }
 
+size_t lg_workspace_bytes(const lg_workspace *workspace)
+{
+    return workspace->bytes;
+}
+
 void *lg_workspace_take(lg_workspace *workspace, size_t bytes)
 {
     if (bytes > workspace->bytes)

@@ -28,7 +28,7 @@ static void read_line(char *out, size_t size, const char *path)
     out[strcspn(out, "\r\n")] = '\0';
 }
 
-static void cpu_model(char *out, size_t size)
+void lg_cpu_model(char *out, size_t size)
 {
     FILE *file = fopen("/proc/cpuinfo", "r");
     char line[512];
@@ -139,7 +139,7 @@ static lego_status add_conditions(lg_json *device, lego_context *context, const 
     char cpu[256], governor[64];
     lego_status status = LEGO_OK;
 
-    cpu_model(cpu, sizeof(cpu));
+    lg_cpu_model(cpu, sizeof(cpu));
     read_line(governor, sizeof(governor), "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
     LG_TRY(lg_json_set_string(device, "engine", runs->engine));
     LG_TRY(lg_json_set_string(device, "library", lego_version()));

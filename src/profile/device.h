@@ -61,6 +61,9 @@ void lg_device_fit_dispose(lg_device_fit *fit);
 lego_status lg_fit_terms(double *terms, int32_t n_terms, const lg_reading *measured, int32_t n_sums,
                          const lg_reading *sums, int32_t n_members, const int32_t *members);
 
+/* What the system calls the CPU, "unknown" if it does not (device.c). */
+void lg_cpu_model(char *out, size_t size);
+
 /* The notch of a box plot: how far a median of n samples may be off. */
 double lg_notch(double spread, int64_t n);
 /* The q-quantile of n values, interpolated; reorders them. */

@@ -156,6 +156,7 @@ static lego_status read_device(lego_profile *profile, const lg_json *section, co
     LG_TRY(lg_json_get_int(&n_threads, section, "threads", 1, INT16_MAX, what));
     profile->batch = (int32_t)batch;
     profile->n_threads = (int32_t)n_threads;
+    LG_TRY(lg_json_get_string_or(&profile->cpu, section, "cpu", "", what));
     LG_TRY(lg_json_get_int(&profile->arena_bytes, section, "arena_bytes", 0, MAX_INT, what));
     LG_TRY(lg_json_get_object(&frame, section, "frame", what));
     LG_TRY(read_timing(&profile->frame, frame, what));

@@ -69,6 +69,7 @@ struct lego_profile {
     lg_timing frame;
     int64_t arena_bytes; /* largest of the compositions seen */
     int32_t batch, n_threads;
+    const char *cpu;     /* in `document`; "" = not stated */
     double margin;       /* relative: how much longer than predicted a composition may take (held out) */
 };
 

@@ -1,203 +1,347 @@
-/* Budgets and adaptation.
+/* Switching: because the host asks, because the budget changed, or because inferences are late or have time to spare.
  *
- * The device profile says what each variant took when it was measured; the machine of this moment may be slower, and not
- * equally so for every block. So: factor[b] = measured time of block b / predicted time of its variant, both of the
- * selection that runs, smoothed. The problem is solved again with every latency of block b times factor[b] (LegoDNN's
- * re-scaling, section 4.3 of the paper, but from moving averages in composition instead of one cold inference).
+ * All of it happens under plan_lock on the caller's thread or on the runtime's own; inferences only meet the flip. Host
+ * callbacks come after the locks are given back, so they may call the runtime.
  *
- * Two reasons to switch, with room between them so that noise does not swing it: the measured latency is over the limit;
- * or a selection that fits is better by `min_gain` and the last switch is longer ago than a hundred times what it took. */
-#include <errno.h>
+ * What newcomers get wrong: using slack needs more care than catching up. A late composition is replaced at once; a more
+ * accurate one must fit with room to spare (hysteresis) and be worth it (min_gain), or two selections would take turns. */
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/context.h"
 #include "runtime/runtime.h"
 
-#define MIN_MEASURED 8     /* inferences after a switch before their average counts */
-#define SWITCH_COST 100.0  /* a voluntary switch waits so many times the last one's duration */
-#define MAX_FACTOR 1000.0
-
-static lego_status need_optimizer(const lego_runtime *runtime)
+lego_status lg_check_selection(const lego_runtime *runtime, const lego_selection *selection)
 {
-    if (runtime->optimizer)
-        return LEGO_OK;
-    return lg_error(LEGO_ENOTFOUND, "%s", runtime->why_no_optimizer);
-}
-
-/* Take over what was measured since the last switch. Returns the smoothed latency in ms, 0 if there is too little. */
-static double update_factors(lego_runtime *runtime)
-{
-    const lg_problem *problem = &runtime->optimizer->problem;
-    const int32_t *selection = runtime->composition->selection;
-    const double smoothing = runtime->have_factors ? 0.5 : 1.0;
-    double whole_ms = 0.0;
-
-    pthread_mutex_lock(&runtime->current);
-    if (runtime->measured.n >= MIN_MEASURED && runtime->measured.n_parts > 0) {
-        whole_ms = runtime->measured.whole_ns * 1e-6;
-        for (int32_t b = 0; b <= runtime->n_blocks; b++) {
-            const int64_t predicted_ns = b < runtime->n_blocks
-                                             ? problem->demands[problem->first[b] + selection[b]].latency
-                                             : problem->fixed.latency;
-            double factor;
-
-            if (predicted_ns <= 0)
-                continue;
-            factor = runtime->measured.part_ns[b] / (double)predicted_ns;
-            factor = factor < 1.0 / MAX_FACTOR ? 1.0 / MAX_FACTOR : factor > MAX_FACTOR ? MAX_FACTOR : factor;
-            runtime->factors[b] += smoothing * (factor - runtime->factors[b]);
-        }
-        runtime->have_factors = 1;
-    }
-    pthread_mutex_unlock(&runtime->current);
-    return whole_ms;
-}
-
-/* The optimiser's problem with the latencies of this moment. */
-static lego_status scaled_problem(lg_problem *out, const lego_runtime *runtime)
-{
-    lego_status status = lg_problem_copy(out, &runtime->optimizer->problem);
-
-    if (status != LEGO_OK)
-        return status;
-    for (int32_t b = 0; b < runtime->n_blocks; b++)
-        for (int32_t v = out->first[b]; v < out->first[b + 1]; v++)
-            out->demands[v].latency = (int64_t)((double)out->demands[v].latency * runtime->factors[b]);
-    out->fixed.latency = (int64_t)((double)out->fixed.latency * runtime->factors[runtime->n_blocks]);
+    if (selection->n_blocks != runtime->store->n_blocks)
+        return lg_error(LEGO_EINVAL, "the selection has %d blocks, the store has %d", selection->n_blocks,
+                        runtime->store->n_blocks);
+    for (int32_t b = 0; b < selection->n_blocks; b++)
+        if (selection->variants[b] < 0 || selection->variants[b] >= runtime->store->blocks[b].n_variants)
+            return lg_error(LEGO_EINVAL, "block '%s': variant %d is not in 0 to %d", runtime->store->blocks[b].name,
+                            selection->variants[b], runtime->store->blocks[b].n_variants - 1);
     return LEGO_OK;
 }
 
-static int same_selection(const lego_runtime *runtime, const int32_t *selection)
+static int is_current(const lego_runtime *runtime, const int32_t *selection)
 {
-    return memcmp(runtime->composition->selection, selection, sizeof(*selection) * (size_t)runtime->n_blocks) == 0;
+    return memcmp(runtime->current->selection, selection,
+                  (size_t)runtime->store->n_blocks * sizeof(*selection)) == 0;
 }
 
-/* Solve for the budget and switch; `relax` takes the least violation where nothing fits. */
-static lego_status solve_and_switch(lego_runtime *runtime, const lego_budget *budget, int relax, double min_gain,
-                                    int *switched)
+static double measured_ms(lego_runtime *runtime, int64_t *n_samples)
 {
-    lego_solve_options options = LEGO_SOLVE_OPTIONS_INIT;
-    lego_solution *solution = NULL;
-    lego_prediction now, then;
-    lg_problem problem;
-    const int32_t *selection;
+    double ms;
+
+    pthread_mutex_lock(&runtime->run_lock);
+    *n_samples = runtime->measured.n_samples;
+    ms = *n_samples > 0 ? 1e-3 * runtime->measured.whole_us : 0.0;
+    pthread_mutex_unlock(&runtime->run_lock);
+    return ms;
+}
+
+lego_status lg_switch_to(lego_runtime *runtime, const int32_t *selection, lego_event_kind kind,
+                         lego_event *event, int *switched)
+{
+    uint64_t start = lg_clock_ns();
+    lego_selection *copy = NULL;
+    lg_composition *composition;
+    int64_t n_samples;
     lego_status status = LEGO_OK;
 
-    memset(&problem, 0, sizeof(problem));
-    options.relax = relax;
-    LG_TRY(scaled_problem(&problem, runtime));
-    LG_TRY(lg_optimizer_solve(&solution, runtime->optimizer, &problem, budget, &options));
-    LG_TRY(lego_solution_prediction(&then, solution, 0));
-    selection = lego_solution_selection(solution, 0)->variants;
-    lg_optimizer_predict(&now, runtime->optimizer, &problem, runtime->composition->selection);
-    if (same_selection(runtime, selection) || (min_gain > 0.0 && then.accuracy - now.accuracy < min_gain))
-        goto done;
-    LG_TRY(lg_runtime_switch(runtime, selection, &then,
-                             lego_solution_get_status(solution) == LEGO_SOLUTION_RELAXED ? LEGO_EVENT_INFEASIBLE
-                                                                                         : LEGO_EVENT_SWITCHED));
+    *switched = 0;
+    if (is_current(runtime, selection))
+        return LEGO_OK;
+    if (runtime->options.on_event) /* before the flip: nothing may fail after it */
+        LG_TRY(lg_selection_create(&copy, runtime->store, selection));
+    LG_TRY(lg_composition_get(&composition, runtime, selection));
+    memset(event, 0, sizeof(*event));
+    event->kind = kind;
+    event->measured_ms = measured_ms(runtime, &n_samples);
+    if (runtime->optimizer)
+        lg_optimizer_predict(&event->predicted, runtime->optimizer, &runtime->scaled, selection);
+    lg_composition_flip(runtime, composition, lg_clock_ms_since(start));
+    event->prepare_ms = runtime->prepare_ms;
+    event->flip_us = runtime->flip_us;
+    event->selection = copy;
+    copy = NULL;
     *switched = 1;
 done:
+    lego_selection_free(copy);
+    return status;
+}
+
+void lg_report(lego_runtime *runtime, lego_event *event, int switched)
+{
+    if (!switched)
+        return;
+    if (runtime->options.on_event)
+        runtime->options.on_event(event, runtime->options.payload);
+    lego_selection_free((lego_selection *)event->selection); /* made by lg_switch_to() */
+}
+
+lego_status lego_runtime_switch(lego_runtime *runtime, const lego_selection *selection)
+{
+    lego_event event;
+    int switched = 0;
+    lego_status status = LEGO_OK;
+
+    if (!runtime || !selection)
+        return lg_error(LEGO_EINVAL, "runtime and selection must not be NULL");
+    LG_TRY(lg_check_selection(runtime, selection));
+    pthread_mutex_lock(&runtime->plan_lock);
+    if (runtime->optimizer)
+        lg_rescale(runtime);
+    status = lg_switch_to(runtime, selection->variants, LEGO_EVENT_SWITCHED, &event, &switched);
+    pthread_mutex_unlock(&runtime->plan_lock);
+    lg_report(runtime, &event, switched);
+done:
+    return status;
+}
+
+lego_status lego_runtime_prepare(lego_runtime *runtime, const lego_selection *selection)
+{
+    lg_composition *composition;
+    lego_status status = LEGO_OK;
+
+    if (!runtime || !selection)
+        return lg_error(LEGO_EINVAL, "runtime and selection must not be NULL");
+    LG_TRY(lg_check_selection(runtime, selection));
+    pthread_mutex_lock(&runtime->plan_lock);
+    status = lg_composition_get(&composition, runtime, selection->variants);
+    pthread_mutex_unlock(&runtime->plan_lock);
+done:
+    return status;
+}
+
+/* --- budgets --- */
+
+static lego_status solve(lego_solution **out, const lego_runtime *runtime, const lego_budget *budget, int relax)
+{
+    lego_solve_options options = LEGO_SOLVE_OPTIONS_INIT;
+
+    options.relax = relax;
+    return lg_optimizer_solve(out, runtime->optimizer, &runtime->scaled, budget, &options);
+}
+
+static lego_status apply_budget(lego_runtime *runtime, const lego_budget *limits, lego_event *event,
+                                int *switched)
+{
+    lego_solution *solution = NULL;
+    lego_budget before = runtime->budget;
+    lego_status status = LEGO_OK;
+
+    if (!runtime->optimizer)
+        LG_FAIL(LEGO_ENOTFOUND, "%s", runtime->why_no_optimizer);
+    lg_rescale(runtime);
+    LG_TRY(solve(&solution, runtime, limits, runtime->options.relax));
+    runtime->budget = *limits;
+    LG_TRY(lg_switch_to(runtime, solution->selections[0]->variants,
+                        solution->status == LEGO_SOLUTION_RELAXED ? LEGO_EVENT_INFEASIBLE : LEGO_EVENT_SWITCHED,
+                        event, switched));
+done:
+    if (status != LEGO_OK)
+        runtime->budget = before;
     lego_solution_free(solution);
-    lg_problem_dispose(&problem);
     return status;
 }
 
 lego_status lego_runtime_set_budget(lego_runtime *runtime, const lego_budget *budget)
 {
-    lego_budget wanted = LEGO_BUDGET_INIT;
+    lego_budget limits = LEGO_BUDGET_INIT;
+    lego_event event;
     int switched = 0;
     lego_status status = LEGO_OK;
 
     if (!runtime)
         return lg_error(LEGO_EINVAL, "runtime must not be NULL");
-    LG_TRY(lg_options_read(&wanted, sizeof(wanted), budget));
-    pthread_mutex_lock(&runtime->switching);
-    status = need_optimizer(runtime);
-    if (status == LEGO_OK) {
-        update_factors(runtime);
-        status = solve_and_switch(runtime, &wanted, 0, 0.0, &switched);
-    }
-    if (status == LEGO_OK)
-        runtime->budget = wanted;
-    pthread_mutex_unlock(&runtime->switching);
+    LG_TRY(lg_options_read(&limits, sizeof(limits), budget));
+    pthread_mutex_lock(&runtime->plan_lock);
+    status = apply_budget(runtime, &limits, &event, &switched);
+    pthread_mutex_unlock(&runtime->plan_lock);
+    lg_report(runtime, &event, switched);
 done:
     return status;
+}
+
+/* --- adapting --- */
+
+/* Too slow: the best selection that fits as things are, or the nearest to it. */
+static lego_status catch_up(lego_runtime *runtime, lego_event *event, int *switched)
+{
+    lego_solution *solution = NULL;
+    lego_prediction now;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(solve(&solution, runtime, &runtime->budget, 1));
+    lg_optimizer_predict(&now, runtime->optimizer, &runtime->scaled, runtime->current->selection);
+    if (solution->predictions[0].latency_ms < now.latency_ms)
+        LG_TRY(lg_switch_to(runtime, solution->selections[0]->variants,
+                            solution->status == LEGO_SOLUTION_RELAXED ? LEGO_EVENT_INFEASIBLE : LEGO_EVENT_LATE,
+                            event, switched));
+done:
+    lego_solution_free(solution);
+    return status;
+}
+
+/* What share of the selection's bytes a switch would have to pack. */
+static double share_to_pack(const lego_runtime *runtime, const int32_t *selection)
+{
+    const lg_problem *problem = &runtime->optimizer->problem;
+    double total = 0.0, changed = 0.0;
+
+    if (runtime->options.residency == LEGO_RESIDENCY_ALL)
+        return 0.0;
+    for (int32_t b = 0; b < problem->n_blocks; b++) {
+        double bytes = (double)lg_problem_demand(problem, b, selection[b])->bytes;
+
+        total += bytes;
+        changed += selection[b] != runtime->current->selection[b] ? bytes : 0.0;
+    }
+    return total > 0.0 ? changed / total : 0.0;
+}
+
+/* Time to spare: the best selection that fits with room left, if it gains enough. */
+static lego_status use_slack(lego_runtime *runtime, lego_event *event, int *switched)
+{
+    lego_budget budget = runtime->budget;
+    lego_solution *solution = NULL;
+    lego_prediction now;
+    const int32_t *selection;
+    lego_status status = LEGO_OK;
+
+    budget.latency_ms *= 1.0 - runtime->options.hysteresis;
+    status = solve(&solution, runtime, &budget, 0);
+    if (status == LEGO_EINFEASIBLE) {
+        status = LEGO_OK;
+        goto done; /* what runs now is in time: good enough */
+    }
+    LG_TRY(status);
+    selection = solution->selections[0]->variants;
+    lg_optimizer_predict(&now, runtime->optimizer, &runtime->scaled, runtime->current->selection);
+    if (solution->predictions[0].accuracy - now.accuracy >=
+        runtime->options.min_gain * (1.0 + share_to_pack(runtime, selection)))
+        LG_TRY(lg_switch_to(runtime, selection, LEGO_EVENT_SLACK, event, switched));
+done:
+    lego_solution_free(solution);
+    return status;
+}
+
+static lego_status need_profiles(const lego_runtime *runtime)
+{
+    if (!runtime->optimizer)
+        return lg_error(LEGO_ENOTFOUND, "%s", runtime->why_no_optimizer);
+    if (!runtime->optimizer->device)
+        return lg_error(LEGO_ENOTFOUND, "'%s' has no latency profile: run `legodnn profile STORE --latency` on the device",
+                        runtime->store->path);
+    return LEGO_OK;
+}
+
+static lego_status adapt(lego_runtime *runtime, lego_event *event, int *switched)
+{
+    int64_t n_samples;
+    double ms = measured_ms(runtime, &n_samples);
+    lego_status status = need_profiles(runtime);
+
+    if (status != LEGO_OK)
+        return status;
+    if (runtime->budget.latency_ms <= 0.0 || n_samples < runtime->options.min_samples)
+        return LEGO_OK;
+    lg_rescale(runtime);
+    return ms > runtime->budget.latency_ms ? catch_up(runtime, event, switched) : use_slack(runtime, event, switched);
 }
 
 lego_status lego_runtime_adapt(lego_runtime *runtime, int *switched)
 {
-    double measured_ms, waited_ms;
-    int done_switch = 0, missed;
-    lego_status status = LEGO_OK;
+    lego_event event;
+    int did = 0;
+    lego_status status;
 
     if (!runtime)
         return lg_error(LEGO_EINVAL, "runtime must not be NULL");
-    pthread_mutex_lock(&runtime->switching);
-    LG_TRY(need_optimizer(runtime));
-    measured_ms = update_factors(runtime);
-    if (measured_ms <= 0.0 || (runtime->budget.latency_ms <= 0.0 && runtime->budget.memory_bytes <= 0))
-        goto done;
-    missed = runtime->budget.latency_ms > 0.0 && measured_ms > runtime->budget.latency_ms;
-    waited_ms = lg_clock_ms_since(runtime->last_switch_ns);
-    if (!missed && waited_ms < SWITCH_COST * runtime->prepare_ms)
-        goto done;
-    LG_TRY(solve_and_switch(runtime, &runtime->budget, 1, missed ? 0.0 : runtime->options.min_gain, &done_switch));
-done:
-    pthread_mutex_unlock(&runtime->switching);
+    pthread_mutex_lock(&runtime->plan_lock);
+    status = adapt(runtime, &event, &did);
+    pthread_mutex_unlock(&runtime->plan_lock);
+    lg_report(runtime, &event, did);
     if (switched)
-        *switched = done_switch;
+        *switched = did;
     return status;
 }
 
-/* --- the adaptation thread --- */
+/* --- the background thread --- */
 
-static void *adapt_until_stopped(void *argument)
+static void report_failure(lego_runtime *runtime)
 {
-    lego_runtime *runtime = argument;
+    lego_event event;
+    lego_selection *selection = NULL;
+
+    lg_log(runtime->context, LEGO_LOG_ERROR, "runtime", "adapting failed: %s", lego_last_error());
+    memset(&event, 0, sizeof(event));
+    event.kind = LEGO_EVENT_SWITCH_FAILED;
+    event.message = lego_last_error();
+    if (!runtime->options.on_event || lego_runtime_selection(&selection, runtime) != LEGO_OK)
+        return;
+    event.selection = selection;
+    runtime->options.on_event(&event, runtime->options.payload);
+    lego_selection_free(selection);
+}
+
+/* Wait for the interval or the end; whether to go on. */
+static int wait_interval(lego_runtime *runtime)
+{
     struct timespec until;
+    int go_on, code = 0;
 
-    pthread_mutex_lock(&runtime->stop_lock);
-    while (!runtime->stop) {
-        int64_t ns;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        ns = until.tv_nsec + (int64_t)runtime->options.adapt_ms * 1000000;
-        until.tv_sec += (time_t)(ns / 1000000000);
-        until.tv_nsec = (long)(ns % 1000000000);
-        while (!runtime->stop && pthread_cond_timedwait(&runtime->wake, &runtime->stop_lock, &until) != ETIMEDOUT)
-            continue;
-        if (runtime->stop)
-            break;
-        pthread_mutex_unlock(&runtime->stop_lock);
-        if (lego_runtime_adapt(runtime, NULL) != LEGO_OK)
-            lg_log(runtime->context, LEGO_LOG_WARNING, "runtime", "adapting failed: %s", lego_last_error());
-        pthread_mutex_lock(&runtime->stop_lock);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += runtime->options.adapt_ms / 1000;
+    until.tv_nsec += (long)(runtime->options.adapt_ms % 1000) * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
     }
-    pthread_mutex_unlock(&runtime->stop_lock);
+    pthread_mutex_lock(&runtime->plan_lock);
+    while (!runtime->stopping && code == 0)
+        code = pthread_cond_timedwait(&runtime->wake, &runtime->plan_lock, &until);
+    go_on = !runtime->stopping;
+    pthread_mutex_unlock(&runtime->plan_lock);
+    return go_on;
+}
+
+static void *adapt_forever(void *payload)
+{
+    lego_runtime *runtime = payload;
+
+    while (wait_interval(runtime))
+        if (lego_runtime_adapt(runtime, NULL) != LEGO_OK)
+            report_failure(runtime);
     return NULL;
 }
 
-lego_status lg_adapter_start(lego_runtime *runtime)
+lego_status lg_adapt_start(lego_runtime *runtime)
 {
-    if (runtime->options.adapt_ms <= 0)
-        return LEGO_OK;
-    if (pthread_create(&runtime->adapter, NULL, adapt_until_stopped, runtime) != 0)
-        return lg_error(LEGO_ENOMEM, "cannot start the adaptation thread");
-    runtime->adapter_runs = 1;
+    int code;
+    lego_status status = need_profiles(runtime);
+
+    if (status != LEGO_OK)
+        return status;
+    code = pthread_create(&runtime->thread, NULL, adapt_forever, runtime);
+    if (code != 0)
+        return lg_error(LEGO_ENOMEM, "cannot start a thread: %s", strerror(code));
+    runtime->has_thread = 1;
     return LEGO_OK;
 }
 
-void lg_adapter_stop(lego_runtime *runtime)
+void lg_adapt_stop(lego_runtime *runtime)
 {
-    if (!runtime->adapter_runs)
+    if (!runtime->has_thread)
         return;
-    pthread_mutex_lock(&runtime->stop_lock);
-    runtime->stop = 1;
+    pthread_mutex_lock(&runtime->plan_lock);
+    runtime->stopping = 1;
     pthread_cond_signal(&runtime->wake);
-    pthread_mutex_unlock(&runtime->stop_lock);
-    pthread_join(runtime->adapter, NULL);
-    runtime->adapter_runs = 0;
+    pthread_mutex_unlock(&runtime->plan_lock);
+    pthread_join(runtime->thread, NULL);
+    runtime->has_thread = 0;
 }

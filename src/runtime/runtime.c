@@ -1,133 +1,204 @@
-/* Opening a store for running, inference, statistics.
+/* Opening a store to run it, and inferring.
  *
- * Inference: take a slot (its memory belongs to this call now), take a reference to the current composition, run the
- * slot's plan, let go. Nothing is allocated, and a switch is never waited for. Every few inferences the plan reads the
- * clock between blocks; adaptation lives on that. */
+ * Flow of an inference: take a free slot and the current composition (a few instructions under run_lock), run that
+ * composition's plan of that slot, give both back. Nothing is allocated, and nothing that plans or packs is waited for.
+ *
+ * What newcomers get wrong: an inference that waits for a slot must look at the current composition after it got one, not
+ * before. */
 #include "runtime/runtime.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "profile/device.h"
 
-#define TIMED_EVERY 4       /* inferences from one block-wise timing to the next */
-#define OUTLIER 4.0         /* a latency counts as at most so many times the average */
-#define MAX_CONCURRENCY 256
+#define MOST_CONCURRENCY 256
+#define MOST_KEPT 4096
 
-static lego_status read_options(lego_runtime_options *out, const lego_runtime_options *options)
+/* --- options --- */
+
+static double or_default(double value, double fallback)
 {
-    lego_runtime_options defaults = LEGO_RUNTIME_OPTIONS_INIT;
+    return value == 0.0 ? fallback : value;
+}
+
+static lego_status read_options(lego_runtime_options *opts, const lego_runtime_options *options)
+{
     lego_status status = LEGO_OK;
 
-    *out = defaults;
-    LG_TRY(lg_options_read(out, sizeof(*out), options));
-    if (out->residency != LEGO_RESIDENCY_ALL && out->residency != LEGO_RESIDENCY_ON_DEMAND)
-        return lg_error(LEGO_EINVAL, "residency=%d is unknown", (int)out->residency);
-    if (out->batch < 0 || out->concurrency < 0 || out->concurrency > MAX_CONCURRENCY || out->kept < 0 ||
-        out->adapt_ms < 0)
-        return lg_error(LEGO_EINVAL, "batch=%d, concurrency=%d, kept=%d and adapt_ms=%d must not be negative, and %d "
-                        "inferences at most run side by side", (int)out->batch, (int)out->concurrency,
-                        (int)out->kept, (int)out->adapt_ms, MAX_CONCURRENCY);
-    if (!(out->smoothing >= 0.0 && out->smoothing <= 1.0) || !(out->min_gain >= 0.0 && out->min_gain <= 1.0))
-        return lg_error(LEGO_EINVAL, "smoothing=%g and min_gain=%g must be in [0, 1]", out->smoothing, out->min_gain);
-    out->batch = out->batch ? out->batch : 1;
-    out->concurrency = out->concurrency ? out->concurrency : 1;
-    out->kept = out->kept ? out->kept : 16;
-    out->smoothing = out->smoothing > 0.0 ? out->smoothing : 0.1;
-    out->min_gain = out->min_gain > 0.0 ? out->min_gain : 0.001;
+    LG_TRY(lg_options_read(opts, sizeof(*opts), options));
+    if (opts->concurrency == 0)
+        opts->concurrency = 1;
+    if (opts->kept == 0)
+        opts->kept = 16;
+    if (opts->min_samples == 0)
+        opts->min_samples = 8;
+    opts->smoothing = or_default(opts->smoothing, 0.1);
+    opts->hysteresis = or_default(opts->hysteresis, 0.05);
+    opts->min_gain = or_default(opts->min_gain, 0.001);
+    if (opts->residency != LEGO_RESIDENCY_ALL && opts->residency != LEGO_RESIDENCY_ON_DEMAND)
+        LG_FAIL(LEGO_EINVAL, "residency %d; known are 0 (all) and 1 (on demand)", (int)opts->residency);
+    if (opts->concurrency < 1 || opts->concurrency > MOST_CONCURRENCY)
+        LG_FAIL(LEGO_EINVAL, "concurrency %d is not in [1, %d]", opts->concurrency, MOST_CONCURRENCY);
+    if (opts->kept < 1 || opts->kept > MOST_KEPT)
+        LG_FAIL(LEGO_EINVAL, "kept=%d is not in [1, %d]", opts->kept, MOST_KEPT);
+    if (opts->batch < 0 || opts->min_samples < 1 || opts->adapt_ms < 0)
+        LG_FAIL(LEGO_EINVAL, "batch=%d, min_samples=%d and adapt_ms=%d must not be negative", opts->batch,
+                opts->min_samples, opts->adapt_ms);
+    if (!(opts->smoothing > 0.0 && opts->smoothing <= 1.0))
+        LG_FAIL(LEGO_EINVAL, "smoothing %g is not in (0, 1]", opts->smoothing);
+    if (!(opts->hysteresis > 0.0 && opts->hysteresis < 1.0))
+        LG_FAIL(LEGO_EINVAL, "hysteresis %g is not in (0, 1)", opts->hysteresis);
+    if (!(opts->min_gain > 0.0 && opts->min_gain < 1.0))
+        LG_FAIL(LEGO_EINVAL, "min_gain %g is not in (0, 1)", opts->min_gain);
 done:
     return status;
 }
 
-/* Profiles are optional: without them the runtime infers and switches, but answers no budget. */
-static lego_status load_profiles(lego_runtime *runtime)
+/* --- opening --- */
+
+static lego_status init_locks(lego_runtime *runtime)
 {
-    lego_status status = lego_optimizer_create(&runtime->optimizer, runtime->context, runtime->store, NULL);
+    pthread_condattr_t clock;
 
-    if (status == LEGO_OK) {
-        const lg_json *tuning = runtime->optimizer->device ? lg_profile_tuning(runtime->optimizer->device) : NULL;
+    if (pthread_condattr_init(&clock) != 0)
+        return lg_error(LEGO_ENOMEM, "out of memory: a condition");
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&runtime->plan_lock, NULL); /* cannot fail with default attributes on Linux */
+    pthread_mutex_init(&runtime->run_lock, NULL);
+    pthread_cond_init(&runtime->slot_free, NULL);
+    pthread_cond_init(&runtime->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    return LEGO_OK;
+}
 
-        return tuning ? lg_packed_cache_tuning_from_json(runtime->cache, tuning) : LEGO_OK;
-    }
-    if (status != LEGO_ENOTFOUND)
+/* Profiles are optional: without them the runtime infers and switches, but answers no budget. Those that the options name
+ * must be there. */
+static lego_status open_optimizer(lego_runtime *runtime)
+{
+    lego_optimizer_options from = LEGO_OPTIMIZER_OPTIONS_INIT;
+    lego_status status;
+
+    from.accuracy_profile = runtime->options.accuracy_profile;
+    from.latency_profile = runtime->options.latency_profile;
+    runtime->options.accuracy_profile = runtime->options.latency_profile = NULL; /* borrowed during open only */
+    status = lego_optimizer_create(&runtime->optimizer, runtime->context, runtime->store, &from);
+    if (status == LEGO_OK)
+        return lg_problem_copy(&runtime->scaled, &runtime->optimizer->problem);
+    if (status != LEGO_ENOTFOUND || from.accuracy_profile || from.latency_profile)
         return status;
+    lg_log(runtime->context, LEGO_LOG_INFO, "runtime", "no budgets: %s", lego_last_error());
     return LG_STRDUP(&runtime->why_no_optimizer, lego_last_error());
 }
 
-static lego_status create_slots(lego_runtime *runtime, size_t arena_bytes)
+/* Latencies hold for the machine, threads and batch they were measured with. */
+static lego_status follow_profile(lego_runtime *runtime)
 {
+    const lego_profile *device = runtime->optimizer ? runtime->optimizer->device : NULL;
+    lego_context *context = runtime->context;
+    char cpu[256];
     lego_status status = LEGO_OK;
 
-    LG_TRY(LG_CALLOC(&runtime->slots, runtime->options.concurrency));
-    for (int32_t i = 0; i < runtime->options.concurrency; i++) {
-        pthread_mutex_init(&runtime->slots[i].lock, NULL);
-        runtime->n_slots = i + 1;
-        LG_TRY(lg_workspace_create(&runtime->slots[i].workspace, arena_bytes));
-        LG_TRY(LG_CALLOC(&runtime->slots[i].ns, runtime->n_blocks + 1));
+    runtime->n_threads = lego_context_threads(context);
+    if (device) {
+        const lg_json *tuning = lg_profile_tuning(device);
+
+        if (!context || context->n_threads == 0)
+            runtime->n_threads = device->n_threads;
+        if (runtime->options.batch == 0)
+            runtime->options.batch = device->batch;
+        lg_cpu_model(cpu, sizeof(cpu));
+        if (runtime->n_threads != device->n_threads || runtime->options.batch != device->batch ||
+            strcmp(cpu, device->cpu) != 0)
+            lg_log(context, LEGO_LOG_WARNING, "runtime",
+                   "latency was profiled for batch %d, %d threads, '%s'; this is batch %d, %d threads, '%s'", device->batch,
+                   device->n_threads, device->cpu, runtime->options.batch, runtime->n_threads, cpu);
+        if (tuning)
+            LG_TRY(lg_packed_cache_tuning_from_json(runtime->cache, tuning));
     }
+    if (runtime->options.batch == 0)
+        runtime->options.batch = 1;
 done:
     return status;
 }
 
-/* How much activation memory the largest composition needs; all-resident, this packs every variant on the way. The
- * compositions walk through the variants side by side, so that each variant stands in one of them. */
-static lego_status measure_arena(size_t *arena_bytes, lego_runtime *runtime)
+static lego_status init_slots(lego_runtime *runtime)
 {
-    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
-    int32_t *selection = NULL;
-    int32_t n_rounds = 1;
-    lg_graph *graph = NULL;
-    lg_plan *plan = NULL;
+    int32_t n = runtime->options.concurrency, n_blocks = runtime->store->n_blocks;
     lego_status status = LEGO_OK;
 
-    options.engine = runtime->options.engine;
-    options.batch = runtime->options.batch;
-    options.autotune = 1;
-    options.cache = runtime->cache;
-    *arena_bytes = 0;
-    LG_TRY(LG_CALLOC(&selection, runtime->n_blocks));
-    for (int32_t b = 0; runtime->options.residency == LEGO_RESIDENCY_ALL && b < runtime->n_blocks; b++)
-        if (runtime->store->blocks[b].n_variants > n_rounds)
-            n_rounds = runtime->store->blocks[b].n_variants;
-    for (int32_t round = 0; round < n_rounds; round++) {
-        for (int32_t b = 0; b < runtime->n_blocks; b++)
-            selection[b] = round < runtime->store->blocks[b].n_variants ? round
-                                                                        : runtime->store->blocks[b].n_variants - 1;
-        LG_TRY(lg_store_compose(&graph, runtime->store, selection));
-        LG_TRY(lg_plan_create(&plan, runtime->context, graph, &options));
-        if (lg_plan_arena_bytes(plan) > *arena_bytes)
-            *arena_bytes = lg_plan_arena_bytes(plan);
-        lg_plan_free(plan);
-        plan = NULL;
-        lg_graph_free(graph);
-        graph = NULL;
-        LG_TRY(lg_progress(runtime->context, "packing", (size_t)round + 1, (size_t)n_rounds));
+    runtime->max_kept = runtime->options.residency == LEGO_RESIDENCY_ALL ? runtime->options.kept : 1;
+    LG_TRY(LG_CALLOC(&runtime->kept, runtime->max_kept + 1));
+    LG_TRY(LG_CALLOC(&runtime->scratch, n_blocks));
+    LG_TRY(LG_CALLOC(&runtime->workspaces, n));
+    LG_TRY(LG_CALLOC(&runtime->free_slots, n));
+    LG_TRY(LG_CALLOC(&runtime->slot_ns, n));
+    for (int32_t i = 0; i < n; i++) {
+        LG_TRY(LG_CALLOC(&runtime->slot_ns[i], n_blocks + 1));
+        runtime->free_slots[i] = i;
+        runtime->n_free++;
     }
+    LG_TRY(lg_measurements_init(&runtime->measured, n_blocks));
 done:
-    lg_plan_free(plan);
-    lg_graph_free(graph);
-    lg_free(selection);
+    return status;
+}
+
+/* One workspace a slot, as large as the composition of all originals needs it, or the largest that the profile saw. */
+static lego_status make_workspaces(lego_runtime *runtime)
+{
+    lg_composition *probe = NULL;
+    size_t bytes;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_composition_create(&probe, runtime, runtime->scratch, 1));
+    bytes = lg_plan_arena_bytes(probe->plans[0]);
+    if (runtime->optimizer && runtime->optimizer->device && (size_t)runtime->optimizer->device->arena_bytes > bytes)
+        bytes = (size_t)runtime->optimizer->device->arena_bytes;
+    for (int32_t i = 0; i < runtime->options.concurrency; i++)
+        LG_TRY(lg_workspace_create(&runtime->workspaces[i], bytes));
+done:
+    lg_composition_free(probe);
     return status;
 }
 
 static lego_status start_first(lego_runtime *runtime)
 {
-    int32_t *selection = NULL;
+    const lego_selection *selection = runtime->options.selection;
+    lg_composition *first;
     lego_status status = LEGO_OK;
 
-    LG_TRY(LG_CALLOC(&selection, runtime->n_blocks));
-    if (runtime->options.selection) {
-        if (runtime->options.selection->n_blocks != runtime->n_blocks)
-            LG_FAIL(LEGO_EINVAL, "the selection is for %d blocks, the store has %d",
-                    (int)runtime->options.selection->n_blocks, (int)runtime->n_blocks);
-        memcpy(selection, runtime->options.selection->variants, sizeof(*selection) * (size_t)runtime->n_blocks);
+    if (selection) {
+        LG_TRY(lg_check_selection(runtime, selection));
+        memcpy(runtime->scratch, selection->variants, (size_t)selection->n_blocks * sizeof(*selection->variants));
         runtime->options.selection = NULL; /* borrowed during open only */
     }
-    LG_TRY(lg_composition_get(&runtime->composition, runtime, selection));
+    LG_TRY(lg_composition_get(&first, runtime, runtime->scratch));
+    lg_composition_flip(runtime, first, 0.0);
+    runtime->n_switches = 0;
+    lg_packed_cache_trim(runtime->cache); /* what planning the originals left behind */
 done:
-    lg_free(selection);
+    return status;
+}
+
+/* All-resident: compositions that between them show every variant, so that each is packed. */
+static lego_status pack_all(lego_runtime *runtime)
+{
+    const lego_store *store = runtime->store;
+    lg_composition *composition;
+    int32_t largest = 1;
+    lego_status status = LEGO_OK;
+
+    for (int32_t b = 0; b < store->n_blocks; b++)
+        if (store->blocks[b].n_variants > largest)
+            largest = store->blocks[b].n_variants;
+    for (int32_t v = 0; v < largest; v++) {
+        for (int32_t b = 0; b < store->n_blocks; b++)
+            runtime->scratch[b] = v < store->blocks[b].n_variants ? v : store->blocks[b].n_variants - 1;
+        LG_TRY(lg_composition_get(&composition, runtime, runtime->scratch));
+    }
+done:
     return status;
 }
 
@@ -135,37 +206,33 @@ lego_status lego_runtime_open(lego_runtime **out, lego_context *context, const c
                               const lego_runtime_options *options)
 {
     lego_runtime *runtime = NULL;
-    pthread_condattr_t monotonic;
-    size_t arena_bytes = 0;
     lego_status status = LEGO_OK;
 
     if (!out || !store_path)
         return lg_error(LEGO_EINVAL, "out and store_path must not be NULL");
     *out = NULL;
     LG_TRY(LG_CALLOC(&runtime, 1));
-    pthread_mutex_init(&runtime->switching, NULL);
-    pthread_mutex_init(&runtime->current, NULL);
-    pthread_mutex_init(&runtime->stop_lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&runtime->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    status = init_locks(runtime);
+    if (status != LEGO_OK) {
+        lg_free(runtime);
+        return status;
+    }
     runtime->context = context;
-    LG_TRY(read_options(&runtime->options, options));
+    runtime->options = (lego_runtime_options)LEGO_RUNTIME_OPTIONS_INIT;
     runtime->budget = (lego_budget)LEGO_BUDGET_INIT;
+    LG_TRY(read_options(&runtime->options, options));
     LG_TRY(lego_store_open(&runtime->store, context, store_path));
-    runtime->n_blocks = runtime->store->n_blocks;
-    LG_TRY(LG_CALLOC(&runtime->kept, runtime->options.kept));
-    LG_TRY(LG_CALLOC(&runtime->factors, runtime->n_blocks + 1));
-    LG_TRY(LG_CALLOC(&runtime->measured.part_ns, runtime->n_blocks + 1));
-    for (int32_t b = 0; b <= runtime->n_blocks; b++)
-        runtime->factors[b] = 1.0;
+    LG_TRY(open_optimizer(runtime));
     LG_TRY(lg_packed_cache_create(&runtime->cache, context));
-    LG_TRY(load_profiles(runtime));
-    LG_TRY(measure_arena(&arena_bytes, runtime));
-    LG_TRY(create_slots(runtime, arena_bytes));
+    LG_TRY(follow_profile(runtime));
+    LG_TRY(init_slots(runtime));
+    LG_TRY(make_workspaces(runtime));
     LG_TRY(start_first(runtime));
-    LG_TRY(lg_adapter_start(runtime));
+    if (runtime->options.residency == LEGO_RESIDENCY_ALL)
+        LG_TRY(pack_all(runtime));
+    if (runtime->options.adapt_ms > 0)
+        LG_TRY(lg_adapt_start(runtime));
+
     *out = runtime;
     runtime = NULL;
 done:
@@ -177,27 +244,28 @@ void lego_runtime_free(lego_runtime *runtime)
 {
     if (!runtime)
         return;
-    lg_adapter_stop(runtime);
-    lg_composition_unref(runtime->composition);
-    for (int32_t i = 0; runtime->kept && i < runtime->options.kept; i++)
-        lg_composition_unref(runtime->kept[i]);
-    for (int32_t i = 0; i < runtime->n_slots; i++) {
-        pthread_mutex_destroy(&runtime->slots[i].lock);
-        lg_workspace_unref(runtime->slots[i].workspace);
-        lg_free(runtime->slots[i].ns);
-    }
-    lg_free(runtime->slots);
+    lg_adapt_stop(runtime);
+    for (int32_t i = 0; i < runtime->n_kept; i++)
+        lg_composition_free(runtime->kept[i]);
+    for (int32_t i = 0; runtime->workspaces && i < runtime->options.concurrency; i++)
+        lg_workspace_unref(runtime->workspaces[i]);
+    for (int32_t i = 0; runtime->slot_ns && i < runtime->options.concurrency; i++)
+        lg_free(runtime->slot_ns[i]);
+    lg_measurements_dispose(&runtime->measured);
     lg_free(runtime->kept);
-    lg_free(runtime->factors);
-    lg_free(runtime->measured.part_ns);
+    lg_free(runtime->scratch);
     lg_free(runtime->why_no_optimizer);
+    lg_free(runtime->workspaces);
+    lg_free(runtime->free_slots);
+    lg_free(runtime->slot_ns);
+    lg_problem_dispose(&runtime->scaled);
     lego_optimizer_free(runtime->optimizer);
     lg_packed_cache_unref(runtime->cache);
     lego_store_free(runtime->store);
+    pthread_mutex_destroy(&runtime->plan_lock);
+    pthread_mutex_destroy(&runtime->run_lock);
+    pthread_cond_destroy(&runtime->slot_free);
     pthread_cond_destroy(&runtime->wake);
-    pthread_mutex_destroy(&runtime->stop_lock);
-    pthread_mutex_destroy(&runtime->current);
-    pthread_mutex_destroy(&runtime->switching);
     lg_free(runtime);
 }
 
@@ -206,100 +274,43 @@ const lego_store *lego_runtime_store(const lego_runtime *runtime)
     return runtime->store;
 }
 
-/* A free slot, or the next one's turn. */
-static lg_run_slot *take_slot(lego_runtime *runtime)
-{
-    const unsigned start = atomic_fetch_add_explicit(&runtime->next_slot, 1, memory_order_relaxed);
-    const unsigned n = (unsigned)runtime->n_slots;
-    lg_run_slot *slot;
-
-    for (unsigned i = 0; i < n; i++) {
-        slot = &runtime->slots[(start + i) % n];
-        if (pthread_mutex_trylock(&slot->lock) == 0)
-            return slot;
-    }
-    slot = &runtime->slots[start % n];
-    pthread_mutex_lock(&slot->lock);
-    return slot;
-}
-
-/* Average in a latency, unless a switch came between. Under `current`. */
-static void measure(lego_runtime *runtime, const lg_composition *composition, double whole_ns, const uint64_t *part_ns)
-{
-    lg_measured *measured = &runtime->measured;
-    double weight;
-
-    runtime->n_inferences++;
-    if (composition != runtime->composition)
-        return;
-    if (measured->n > 0 && whole_ns > OUTLIER * measured->whole_ns)
-        whole_ns = OUTLIER * measured->whole_ns;
-    measured->n++;
-    weight = 1.0 / (double)measured->n; /* a plain mean at first */
-    weight = weight > runtime->options.smoothing ? weight : runtime->options.smoothing;
-    measured->whole_ns += weight * (whole_ns - measured->whole_ns);
-    if (!part_ns)
-        return;
-    measured->n_parts++;
-    weight = 1.0 / (double)measured->n_parts;
-    weight = weight > runtime->options.smoothing ? weight : runtime->options.smoothing;
-    for (int32_t b = 0; b <= runtime->n_blocks; b++) {
-        double ns = (double)part_ns[b];
-
-        if (measured->n_parts == 1)
-            measured->part_ns[b] = ns;
-        ns = ns > OUTLIER * measured->part_ns[b] ? OUTLIER * measured->part_ns[b] : ns;
-        measured->part_ns[b] += weight * (ns - measured->part_ns[b]);
-    }
-}
+/* --- inferring --- */
 
 lego_status lego_runtime_infer(lego_runtime *runtime, const float *const *inputs, float *const *outputs)
 {
-    lg_composition *composition;
-    lg_run_slot *slot;
-    uint64_t start;
-    double whole_ns;
-    int timed;
+    lg_composition *composition, *finished;
+    uint64_t start, took;
+    int32_t slot;
     lego_status status;
 
     if (!runtime || !inputs || !outputs)
         return lg_error(LEGO_EINVAL, "runtime, inputs and outputs must not be NULL");
-    slot = take_slot(runtime);
-    pthread_mutex_lock(&runtime->current);
-    composition = runtime->composition;
-    atomic_fetch_add_explicit(&composition->references, 1, memory_order_relaxed);
-    timed = runtime->measured.n % TIMED_EVERY == 0;
-    pthread_mutex_unlock(&runtime->current);
+    pthread_mutex_lock(&runtime->run_lock);
+    while (runtime->n_free == 0)
+        pthread_cond_wait(&runtime->slot_free, &runtime->run_lock);
+    slot = runtime->free_slots[--runtime->n_free];
+    composition = runtime->current;
+    composition->users++;
+    pthread_mutex_unlock(&runtime->run_lock);
 
     start = lg_clock_ns();
-    if (timed)
-        status = lg_plan_run_timed(composition->plans[slot - runtime->slots], inputs, outputs, slot->ns,
-                                   runtime->n_blocks);
-    else
-        status = lg_plan_run(composition->plans[slot - runtime->slots], inputs, outputs);
-    whole_ns = (double)(lg_clock_ns() - start);
+    status = lg_plan_run_timed(composition->plans[slot], inputs, outputs, runtime->slot_ns[slot],
+                               runtime->store->n_blocks);
+    took = lg_clock_ns() - start;
 
-    if (status == LEGO_OK) {
-        pthread_mutex_lock(&runtime->current);
-        measure(runtime, composition, whole_ns, timed ? slot->ns : NULL);
-        pthread_mutex_unlock(&runtime->current);
-    }
-    lg_composition_unref(composition);
-    pthread_mutex_unlock(&slot->lock);
+    pthread_mutex_lock(&runtime->run_lock);
+    if (status == LEGO_OK && composition == runtime->current)
+        lg_measure(runtime, runtime->slot_ns[slot], took);
+    runtime->n_inferences += status == LEGO_OK;
+    runtime->free_slots[runtime->n_free++] = slot;
+    finished = lg_composition_release(composition);
+    pthread_cond_signal(&runtime->slot_free);
+    pthread_mutex_unlock(&runtime->run_lock);
+    lg_composition_discard(runtime, finished);
     return status;
 }
 
-lego_status lego_runtime_selection(lego_selection **out, lego_runtime *runtime)
-{
-    lego_status status;
-
-    if (!out || !runtime)
-        return lg_error(LEGO_EINVAL, "out and runtime must not be NULL");
-    pthread_mutex_lock(&runtime->switching);
-    status = lg_selection_create(out, runtime->store, runtime->composition->selection);
-    pthread_mutex_unlock(&runtime->switching);
-    return status;
-}
+/* --- asking --- */
 
 lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtime)
 {
@@ -308,24 +319,41 @@ lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtim
     if (!out || !runtime)
         return lg_error(LEGO_EINVAL, "out and runtime must not be NULL");
     memset(out, 0, sizeof(*out));
-    out->predicted_ms = NAN;
-    pthread_mutex_lock(&runtime->switching);
-    if (runtime->optimizer && runtime->optimizer->device) {
+    out->predicted_ms = out->adapted_ms = out->accuracy = NAN;
+    pthread_mutex_lock(&runtime->plan_lock); /* `current` cannot change meanwhile */
+    if (runtime->optimizer) {
+        lg_rescale(runtime);
+        lg_optimizer_predict(&prediction, runtime->optimizer, &runtime->scaled, runtime->current->selection);
+        out->adapted_ms = prediction.latency_ms;
         lg_optimizer_predict(&prediction, runtime->optimizer, &runtime->optimizer->problem,
-                             runtime->composition->selection);
+                             runtime->current->selection);
         out->predicted_ms = prediction.latency_ms;
+        out->accuracy = prediction.accuracy;
     }
+    out->weight_bytes = lg_packed_cache_bytes(runtime->cache);
+    for (int32_t i = 0; i < runtime->options.concurrency; i++)
+        out->arena_bytes += lg_workspace_bytes(runtime->workspaces[i]);
+    out->budget = runtime->budget;
     out->prepare_ms = runtime->prepare_ms;
     out->flip_us = runtime->flip_us;
-    out->weight_bytes = lg_packed_cache_bytes(runtime->cache);
-    for (int32_t i = 0; i < runtime->n_slots; i++)
-        out->arena_bytes += lg_composition_arena_bytes(runtime->composition);
-    pthread_mutex_lock(&runtime->current);
+    pthread_mutex_lock(&runtime->run_lock);
     out->n_inferences = runtime->n_inferences;
     out->n_switches = runtime->n_switches;
-    out->latency_ms = runtime->measured.whole_ns * 1e-6;
-    pthread_mutex_unlock(&runtime->current);
-    pthread_mutex_unlock(&runtime->switching);
+    out->latency_ms = runtime->measured.n_samples > 0 ? 1e-3 * runtime->measured.whole_us : 0.0;
+    pthread_mutex_unlock(&runtime->run_lock);
+    pthread_mutex_unlock(&runtime->plan_lock);
     out->slowdown = out->latency_ms > 0.0 && out->predicted_ms > 0.0 ? out->latency_ms / out->predicted_ms : 1.0;
     return LEGO_OK;
+}
+
+lego_status lego_runtime_selection(lego_selection **out, lego_runtime *runtime)
+{
+    lego_status status;
+
+    if (!out || !runtime)
+        return lg_error(LEGO_EINVAL, "out and runtime must not be NULL");
+    pthread_mutex_lock(&runtime->plan_lock);
+    status = lg_selection_create(out, runtime->store, runtime->current->selection);
+    pthread_mutex_unlock(&runtime->plan_lock);
+    return status;
 }
