@@ -337,7 +337,7 @@ lego_status lg_manifest_load(lego_store *store, const char *folder)
     char *path = NULL;
     lg_json *json = NULL;
     const lg_json *frame, *blocks;
-    uint64_t claimed;
+    uint64_t claimed = 0;
     lego_status status = LEGO_OK;
 
     LG_TRY(load_document(&json, &claimed, &path, folder));

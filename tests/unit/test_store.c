@@ -743,6 +743,74 @@ static void test_store__lying_manifests_are_refused(void **state)
     }
 }
 
+/* Give a mutated manifest the checksum that fits it; 0 if it is no manifest any more. */
+static int seal(char *text, size_t size, const char *path)
+{
+    static const char *const covered[] = { "frame", "blocks", "info" };
+    char digits[LG_HASH_TEXT], *part, *sealed;
+    uint64_t hash = 0;
+    lg_json *json, *old;
+
+    if (lg_json_parse(&json, text, size, "mutant") != LEGO_OK)
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        const lg_json *item = NULL;
+
+        lg_json_each(member, json)
+            if (lg_json_key(member) && strcmp(lg_json_key(member), covered[i]) == 0)
+                item = member;
+        if (!item) {
+            lg_json_free(json);
+            return 0;
+        }
+        assert_ok(lg_json_print(&part, item, 0));
+        hash = lg_hash(part, strlen(part), hash);
+        lg_free(part);
+    }
+    lg_hash_format(digits, hash);
+    assert_ok(lg_json_detach(&old, json, "checksum"));
+    lg_json_free(old);
+    assert_ok(lg_json_set_string(json, "checksum", digits));
+    assert_ok(lg_json_print(&sealed, json, 1));
+    overwrite(path, sealed, strlen(sealed));
+    lg_free(sealed);
+    lg_json_free(json);
+    return 1;
+}
+
+/* Whatever a manifest with a fitting checksum says: an error or a store, never a crash. */
+static void test_store__mutated_manifests_do_no_harm(void **state)
+{
+    char path[512], file[512], *data;
+    size_t size;
+    lg_rng rng;
+    int n_sealed = 0;
+
+    snprintf(path, sizeof(path), "%s", in_folder(state, "store"));
+    snprintf(file, sizeof(file), "%s", in_folder(state, "store/manifest.json"));
+    write_store(path);
+    read_file(&data, &size, file);
+    lg_rng_init(&rng, 8, 8);
+    for (int round = 0; round < 1500; round++) {
+        char *mutant;
+        lego_store *store = NULL;
+
+        assert_ok(LG_CALLOC(&mutant, size + 1));
+        memcpy(mutant, data, size);
+        for (uint64_t n = 1 + lg_rng_below(&rng, 3); n > 0; n--)
+            mutant[lg_rng_below(&rng, size)] = "0129-./\"abs{}[],: \\"[lg_rng_below(&rng, 19)];
+        if (seal(mutant, size, file)) {
+            n_sealed++;
+            if (lego_store_open(&store, NULL, path) == LEGO_OK)
+                (void)lego_store_verify(store);
+            lego_store_free(store);
+        }
+        lg_free(mutant);
+    }
+    assert_true(n_sealed > 300);
+    lg_free(data);
+}
+
 static void test_store__missing_store_says_so(void **state)
 {
     lego_store *store;
@@ -822,6 +890,7 @@ int main(void)
         folder_test(test_store__never_overwrites_what_is_no_store),
         folder_test(test_store__damaged_files_are_refused),
         folder_test(test_store__lying_manifests_are_refused),
+        folder_test(test_store__mutated_manifests_do_no_harm),
         folder_test(test_store__missing_store_says_so),
         folder_test(test_store__survives_allocation_failures),
     };
