@@ -41,10 +41,9 @@ static int64_t working_set(const lg_graph *graph)
     return most;
 }
 
-int32_t lg_batch_for_cache(const lego_context *context, const lg_graph *graph, int32_t most)
+int32_t lg_batch_for_cache(int n_threads, const lg_graph *graph, int32_t most)
 {
-    int n_threads = lego_context_threads(context);
-    int64_t bytes = cache_bytes() * (n_threads > 0 ? n_threads : lg_cpu_count());
+    int64_t bytes = cache_bytes() * n_threads;
     int64_t weights = (int64_t)lg_graph_weight_bytes(graph), each = working_set(graph);
     int32_t batch = 1;
 

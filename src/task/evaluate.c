@@ -48,10 +48,11 @@ static lego_status evaluator_init(evaluator *e, lego_context *context, const lg_
 {
     lg_plan_options plan = LG_PLAN_OPTIONS_INIT;
     size_t sample = (size_t)dataset->shape[0] * (size_t)dataset->shape[1] * (size_t)dataset->shape[2];
+    int n_threads = lego_context_threads(context) > 0 ? lego_context_threads(context) : lg_cpu_count();
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_task_read(&e->task, opts->task));
-    e->batch = opts->batch ? opts->batch : lg_batch_for_cache(context, graph, MOST_BATCH);
+    e->batch = opts->batch ? opts->batch : lg_batch_for_cache(n_threads, graph, MOST_BATCH);
     e->forward = opts->forward;
     e->payload = opts->payload;
     e->n_outputs = graph->n_outputs;

@@ -12,7 +12,7 @@ lego_status lg_task_read(lego_task *out, const lego_task *task);
  * sample of every output (n_outputs entries). */
 lego_status lg_task_check(const lego_task *task, const lg_graph *graph, const lego_dataset *dataset,
                           int64_t *elements);
-/* How many samples at a time a graph runs best: a power of two, at most `most`. */
-int32_t lg_batch_for_cache(const lego_context *context, const lg_graph *graph, int32_t most);
+/* How many samples at a time a graph runs best on so many threads: a power of two, at most `most`. */
+int32_t lg_batch_for_cache(int n_threads, const lg_graph *graph, int32_t most);
 
 #endif

@@ -5,6 +5,7 @@
 #include "support/support.h"
 
 #include "base/rng.h"
+#include "data/dataset.h"
 #include "engine/engine.h"
 #include "graph/ops.h"
 #include "legodnn/profile.h"
@@ -288,6 +289,63 @@ static void test_profile__shared_prefixes_equal_running_from_the_input(void **st
     check_tree(store, dataset, 16, (int64_t)1 << 30); /* with a last, smaller chunk */
     check_tree(store, dataset, 64, (int64_t)1 << 30);
     check_tree(store, dataset, 64, 1); /* memory for next to nothing: small chunks */
+    lego_dataset_free(dataset);
+    lego_store_free(store);
+}
+
+static void test_profile__threads_change_nothing(void **state)
+{
+    lego_store *store = make_store(in_folder(state, "store"), 3);
+    lego_dataset *dataset = make_data(90, LEGO_SPLIT_VAL);
+    lego_task task = probability_task();
+    lg_tree_options options = { LEGO_ENGINE_REF, 16, (int64_t)1 << 30 };
+    lego_context *context = NULL;
+    lg_design design;
+    lg_tree trees[2];
+
+    assert_ok(lego_context_create(&context));
+    assert_ok(lg_design_create(&design, store, 3, 8, 5));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(lego_context_set_threads(context, i ? 3 : 1));
+        assert_ok(lg_tree_evaluate(&trees[i], context, store, dataset, &task, design.n, design.selections, &options));
+    }
+    assert_memory_equal(trees[0].samples, trees[1].samples, (size_t)design.n * 90 * sizeof(float));
+    assert_memory_equal(trees[0].metrics, trees[1].metrics, (size_t)design.n * sizeof(double));
+    assert_memory_equal(trees[0].divergence, trees[1].divergence, (size_t)design.n * sizeof(double));
+    for (int32_t i = 0; i < design.n; i++)
+        assert_true(trees[0].block_error[i] == trees[1].block_error[i] || isnan(trees[0].block_error[i]));
+    assert_near(trees[0].flops_share, trees[1].flops_share, 1e-12, 0);
+    lg_tree_dispose(&trees[0]);
+    lg_tree_dispose(&trees[1]);
+    lg_design_dispose(&design);
+    lego_context_free(context);
+    lego_dataset_free(dataset);
+    lego_store_free(store);
+}
+
+static lego_status fail_late(int64_t index, float *image, int64_t *label, void *payload)
+{
+    return index == 77 ? LEGO_EIO : read_sample(index, image, label, payload);
+}
+
+static void test_profile__a_failure_in_any_thread_is_reported(void **state)
+{
+    lego_store *store = make_store(in_folder(state, "store"), 2);
+    lego_dataset *dataset = make_data(90, LEGO_SPLIT_VAL);
+    lego_accuracy_options options = LEGO_ACCURACY_OPTIONS_INIT;
+    lego_context *context = NULL;
+    lego_profile *profile = NULL;
+
+    dataset->reader.read = fail_late;
+    options.engine = LEGO_ENGINE_REF;
+    options.batch = 8;
+    assert_ok(lego_context_create(&context));
+    for (int threads = 1; threads < 4; threads++) {
+        assert_ok(lego_context_set_threads(context, threads));
+        assert_fails(LEGO_EIO, lego_profile_measure_accuracy(&profile, context, store, dataset, &options));
+        assert_says("sample 77");
+    }
+    lego_context_free(context);
     lego_dataset_free(dataset);
     lego_store_free(store);
 }
@@ -662,6 +720,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         folder_test(test_profile__shared_prefixes_equal_running_from_the_input),
+        folder_test(test_profile__threads_change_nothing),
+        folder_test(test_profile__a_failure_in_any_thread_is_reported),
         folder_test(test_profile__block_error_is_that_of_the_block_on_the_originals_inputs),
         folder_test(test_profile__design_measures_everything_once),
         cmocka_unit_test(test_profile__divergences_are_scaled_to_drops),
