@@ -704,6 +704,7 @@ static void test_profile__can_be_cancelled_and_stands_failed_allocations(void **
     options.engine = LEGO_ENGINE_REF;
     options.batch = 4;
     assert_ok(lego_context_create(&context));
+    assert_ok(lego_context_set_threads(context, 1)); /* so that this one counts */
     assert_ok(lego_context_set_progress(context, cancel, NULL));
     assert_fails(LEGO_ECANCELED, lego_profile_measure_accuracy(&profile, context, store, dataset, &options));
     assert_null(profile);
