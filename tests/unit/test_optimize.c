@@ -89,7 +89,8 @@ static size_t enumerate(lg_demand **out, const lg_problem *problem)
             (*out)[n++] = total;
         }
     } while (next_choice(problem, choice));
-    qsort(*out, n, sizeof(**out), by_total);
+    if (n > 0)
+        qsort(*out, n, sizeof(**out), by_total);
     return n;
 }
 

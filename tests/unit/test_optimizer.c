@@ -141,10 +141,10 @@ static void test_optimizer__infeasible_budget_names_the_limit_and_the_nearest(vo
     assert_ok(lego_optimizer_solve(&solution, f.optimizer, &budget, &options));
     assert_int_equal(lego_solution_get_status(solution), LEGO_SOLUTION_RELAXED);
     lego_solution_free(solution);
-    budget = nearest;
-    assert_fails(LEGO_EINVAL, lego_optimizer_explain(&document, f.optimizer, &budget));
     lg_json_free(json);
     lego_string_free(document);
+    assert_fails(LEGO_EINVAL, lego_optimizer_explain(&document, f.optimizer, &nearest));
+    assert_null(document);
     drop_fixture(&f);
 }
 
