@@ -33,7 +33,7 @@ typedef struct lego_event {
     lego_event_kind kind;
     const lego_selection *selection; /**< that runs now */
     lego_prediction predicted;       /**< of it, with latencies as measured lately; zeros without profiles */
-    double measured_ms;              /**< smoothed latency of the selection before; 0 if none was measured */
+    double measured_ms;              /**< median latency of the selection before, lately; 0 if none was measured */
     double prepare_ms;               /**< planning and packing, while the old selection went on */
     double flip_us;                  /**< putting the new one in place */
     const char *message;             /**< NULL unless something failed */
@@ -47,16 +47,17 @@ typedef struct lego_runtime_options {
     size_t struct_size;
     lego_engine engine;
     lego_residency residency;
-    int32_t batch;            /**< samples per inference; 0 = as the device profile, else 1 */
+    int32_t batch;            /**< samples per inference; 0 = 1 */
     int32_t concurrency;      /**< inferences that run side by side; further ones wait; 0 = 1 */
     int32_t adapt_ms;         /**< a thread calls lego_runtime_adapt() so often; 0: only the host does */
     int32_t kept;             /**< planned compositions kept ready for switching back (resident: all); 0 = 16 */
+    int32_t window;           /**< measured latency is the median of the last so many inferences; 0 = 32 */
     int32_t min_samples;      /**< inferences of a selection before its measured latency counts; 0 = 8 */
     int32_t relax;            /**< non-zero: a budget that cannot be met runs the least violation instead of failing */
+    int32_t reserved;
     double min_gain;          /**< accuracy (fraction) that using time to spare must gain, up to twice that where it has to
                                    pack; 0 = 0.001 */
     double hysteresis;        /**< share of the latency limit that a slower selection must leave free; 0 = 0.05 */
-    double smoothing;         /**< weight of a new latency in the moving average, (0, 1]; 0 = 0.1 */
     const lego_selection *selection; /**< to start with; NULL: all originals. Copied. */
     const char *accuracy_profile;    /**< as in lego_optimizer_options */
     const char *latency_profile;
@@ -64,8 +65,8 @@ typedef struct lego_runtime_options {
     void *payload;
 } lego_runtime_options;
 #define LEGO_RUNTIME_OPTIONS_INIT \
-    { sizeof(lego_runtime_options), LEGO_ENGINE_AUTO, LEGO_RESIDENCY_ALL, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0, NULL, NULL, \
-      NULL, NULL, NULL }
+    { sizeof(lego_runtime_options), LEGO_ENGINE_AUTO, LEGO_RESIDENCY_ALL, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, NULL, \
+      NULL, NULL, NULL, NULL }
 
 /**
  * Open a store and start its first selection. Uses the store's profiles where they are there: budgets need them, and the
@@ -118,7 +119,7 @@ LEGO_API lego_status lego_runtime_selection(lego_selection **out, lego_runtime *
 typedef struct lego_runtime_stats {
     uint64_t n_inferences;
     uint64_t n_switches;
-    double latency_ms;    /**< smoothed, of the current selection; 0 before its first inference */
+    double latency_ms;    /**< median of the current selection's last inferences; 0 before its first */
     double predicted_ms;  /**< of the current selection by the device profile alone; NaN without one */
     double adapted_ms;    /**< the same with the profile scaled to what was measured; NaN without one */
     double slowdown;      /**< measured over predicted; 1 without measurements */

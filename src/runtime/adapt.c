@@ -32,17 +32,6 @@ static int is_current(const lego_runtime *runtime, const int32_t *selection)
                   (size_t)runtime->store->n_blocks * sizeof(*selection)) == 0;
 }
 
-static double measured_ms(lego_runtime *runtime, int64_t *n_samples)
-{
-    double ms;
-
-    pthread_mutex_lock(&runtime->run_lock);
-    *n_samples = runtime->measured.n_samples;
-    ms = *n_samples > 0 ? 1e-3 * runtime->measured.whole_us : 0.0;
-    pthread_mutex_unlock(&runtime->run_lock);
-    return ms;
-}
-
 lego_status lg_switch_to(lego_runtime *runtime, const int32_t *selection, lego_event_kind kind,
                          lego_event *event, int *switched)
 {
@@ -60,7 +49,7 @@ lego_status lg_switch_to(lego_runtime *runtime, const int32_t *selection, lego_e
     LG_TRY(lg_composition_get(&composition, runtime, selection));
     memset(event, 0, sizeof(*event));
     event->kind = kind;
-    event->measured_ms = measured_ms(runtime, &n_samples);
+    event->measured_ms = lg_measured_ms(&n_samples, runtime);
     if (runtime->optimizer)
         lg_optimizer_predict(&event->predicted, runtime->optimizer, &runtime->scaled, selection);
     lg_composition_flip(runtime, composition, lg_clock_ms_since(start));
@@ -243,7 +232,7 @@ static lego_status need_profiles(const lego_runtime *runtime)
 static lego_status adapt(lego_runtime *runtime, lego_event *event, int *switched)
 {
     int64_t n_samples;
-    double ms = measured_ms(runtime, &n_samples);
+    double ms = lg_measured_ms(&n_samples, runtime);
     lego_status status = need_profiles(runtime);
 
     if (status != LEGO_OK)

@@ -136,7 +136,7 @@ void lg_composition_flip(lego_runtime *runtime, lg_composition *composition, dou
     pthread_mutex_lock(&runtime->run_lock);
     runtime->current = composition;
     runtime->n_switches++;
-    lg_measurements_restart(&runtime->measured);
+    runtime->measured.n_samples = 0;
     runtime->prepare_ms = prepare_ms;
     runtime->flip_us = 1e-3 * (double)(lg_clock_ns() - start);
     pthread_mutex_unlock(&runtime->run_lock);

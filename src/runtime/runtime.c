@@ -16,6 +16,7 @@
 
 #define MOST_CONCURRENCY 256
 #define MOST_KEPT 4096
+#define MOST_WINDOW 4096
 
 /* --- options --- */
 
@@ -29,13 +30,16 @@ static lego_status read_options(lego_runtime_options *opts, const lego_runtime_o
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_options_read(opts, sizeof(*opts), options));
+    if (opts->batch == 0)
+        opts->batch = 1;
     if (opts->concurrency == 0)
         opts->concurrency = 1;
     if (opts->kept == 0)
         opts->kept = 16;
     if (opts->min_samples == 0)
         opts->min_samples = 8;
-    opts->smoothing = or_default(opts->smoothing, 0.1);
+    if (opts->window == 0)
+        opts->window = 32;
     opts->hysteresis = or_default(opts->hysteresis, 0.05);
     opts->min_gain = or_default(opts->min_gain, 0.001);
     if (opts->residency != LEGO_RESIDENCY_ALL && opts->residency != LEGO_RESIDENCY_ON_DEMAND)
@@ -47,8 +51,8 @@ static lego_status read_options(lego_runtime_options *opts, const lego_runtime_o
     if (opts->batch < 0 || opts->min_samples < 1 || opts->adapt_ms < 0)
         LG_FAIL(LEGO_EINVAL, "batch=%d, min_samples=%d and adapt_ms=%d must not be negative", opts->batch,
                 opts->min_samples, opts->adapt_ms);
-    if (!(opts->smoothing > 0.0 && opts->smoothing <= 1.0))
-        LG_FAIL(LEGO_EINVAL, "smoothing %g is not in (0, 1]", opts->smoothing);
+    if (opts->window < 1 || opts->window > MOST_WINDOW)
+        LG_FAIL(LEGO_EINVAL, "window %d is not in [1, %d]", opts->window, MOST_WINDOW);
     if (!(opts->hysteresis > 0.0 && opts->hysteresis < 1.0))
         LG_FAIL(LEGO_EINVAL, "hysteresis %g is not in (0, 1)", opts->hysteresis);
     if (!(opts->min_gain > 0.0 && opts->min_gain < 1.0))
@@ -107,8 +111,6 @@ static lego_status follow_profile(lego_runtime *runtime)
 
         if (!context || context->n_threads == 0)
             runtime->n_threads = device->n_threads;
-        if (runtime->options.batch == 0)
-            runtime->options.batch = device->batch;
         lg_cpu_model(cpu, sizeof(cpu));
         if (runtime->n_threads != device->n_threads || runtime->options.batch != device->batch ||
             strcmp(cpu, device->cpu) != 0)
@@ -118,8 +120,6 @@ static lego_status follow_profile(lego_runtime *runtime)
         if (tuning)
             LG_TRY(lg_packed_cache_tuning_from_json(runtime->cache, tuning));
     }
-    if (runtime->options.batch == 0)
-        runtime->options.batch = 1;
 done:
     return status;
 }
@@ -140,7 +140,7 @@ static lego_status init_slots(lego_runtime *runtime)
         runtime->free_slots[i] = i;
         runtime->n_free++;
     }
-    LG_TRY(lg_measurements_init(&runtime->measured, n_blocks));
+    LG_TRY(lg_measurements_init(&runtime->measured, n_blocks, runtime->options.window));
 done:
     return status;
 }
@@ -315,6 +315,7 @@ lego_status lego_runtime_infer(lego_runtime *runtime, const float *const *inputs
 lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtime)
 {
     lego_prediction prediction;
+    int64_t n_samples;
 
     if (!out || !runtime)
         return lg_error(LEGO_EINVAL, "out and runtime must not be NULL");
@@ -330,6 +331,7 @@ lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtim
         out->predicted_ms = prediction.latency_ms;
         out->accuracy = prediction.accuracy;
     }
+    out->latency_ms = lg_measured_ms(&n_samples, runtime);
     out->weight_bytes = lg_packed_cache_bytes(runtime->cache);
     for (int32_t i = 0; i < runtime->options.concurrency; i++)
         out->arena_bytes += lg_workspace_bytes(runtime->workspaces[i]);
@@ -339,7 +341,6 @@ lego_status lego_runtime_get_stats(lego_runtime_stats *out, lego_runtime *runtim
     pthread_mutex_lock(&runtime->run_lock);
     out->n_inferences = runtime->n_inferences;
     out->n_switches = runtime->n_switches;
-    out->latency_ms = runtime->measured.n_samples > 0 ? 1e-3 * runtime->measured.whole_us : 0.0;
     pthread_mutex_unlock(&runtime->run_lock);
     pthread_mutex_unlock(&runtime->plan_lock);
     out->slowdown = out->latency_ms > 0.0 && out->predicted_ms > 0.0 ? out->latency_ms / out->predicted_ms : 1.0;

@@ -24,12 +24,14 @@ typedef struct lg_composition {
     int is_kept;          /* run_lock: in `kept`; freed once it is neither kept nor used */
 } lg_composition;
 
-/* Moving averages of what inferences took; run_lock. */
+/* What the last inferences of the current composition took. */
 typedef struct lg_measurements {
-    int64_t n_samples;   /* of the current composition */
-    double whole_us;     /* of the current composition */
-    double *part_us;     /* of the current composition: n_blocks, and the frame */
-    double *scale;       /* measured / profile, by block and frame; survives switches */
+    int64_t n_samples; /* run_lock: since the switch */
+    float *ring;       /* run_lock: window x (n_blocks + 1), in microseconds: blocks, then the whole */
+    float *copy;       /* plan_lock: of the ring */
+    double *values;    /* plan_lock: window */
+    double *median_us; /* plan_lock: blocks, frame, whole */
+    double *scale;     /* plan_lock: measured / profile, blocks and frame; survives switches */
 } lg_measurements;
 
 struct lego_runtime {
@@ -80,12 +82,12 @@ void lg_composition_free(lg_composition *composition); /* NULL is a no-op */
 void lg_composition_discard(lego_runtime *runtime, lg_composition *composition);
 
 /* --- measure.c --- */
-lego_status lg_measurements_init(lg_measurements *measured, int32_t n_blocks);
+lego_status lg_measurements_init(lg_measurements *measured, int32_t n_blocks, int32_t window);
 void lg_measurements_dispose(lg_measurements *measured);
 /* An inference of the current composition took so long, its blocks ns[b]; run_lock held. */
 void lg_measure(lego_runtime *runtime, const uint64_t *ns, uint64_t whole_ns);
-/* A new composition: its averages start anew; run_lock held. */
-void lg_measurements_restart(lg_measurements *measured);
+/* Bring median_us up to date and return the median latency in milliseconds, 0 without any; plan_lock held. */
+double lg_measured_ms(int64_t *n_samples, lego_runtime *runtime);
 /* Bring runtime->scaled up to date with what was measured; plan_lock held, an optimiser there. */
 void lg_rescale(lego_runtime *runtime);
 

@@ -116,7 +116,7 @@ static int by_value(const void *a, const void *b)
 
 /* One budget's result. */
 typedef struct phase {
-    double limit_ms, predicted_ms, median_ms, p90_ms, prepare_ms, flip_us, accuracy, worst_switch_ms;
+    double limit_ms, predicted_ms, median_ms, p90_ms, prepare_ms, flip_us, accuracy, worst_switch_ms, memory_bytes;
     int64_t n;
     char *selection; /* lego_string_free() */
 } phase;
@@ -194,6 +194,7 @@ static lego_status run_phase(phase *out, cli_call *cli, crowd *c, const struct r
     summarize(out, c);
     CLI_TRY(lego_runtime_get_stats(&stats, c->runtime));
     out->predicted_ms = stats.predicted_ms;
+    out->memory_bytes = (double)(stats.weight_bytes + stats.arena_bytes);
     CLI_TRY(lego_runtime_selection(&selection, c->runtime));
     CLI_TRY(lego_selection_format(&out->selection, selection, lego_runtime_store(c->runtime)));
 done:
@@ -213,7 +214,7 @@ static void print_json_number(cli_call *cli, const char *key, double value, cons
 static lego_status print_phases(cli_call *cli, const phase *phases, size_t n)
 {
     static const char *const headers[] = { ">limit", ">predicted", ">median", ">p90", ">accuracy %", ">inferences",
-                                           ">prepared in", ">flipped in", "selection" };
+                                           ">memory", ">prepared in", ">flipped in", "selection" };
     cli_table *table;
     lego_status status;
 
@@ -227,6 +228,7 @@ static lego_status print_phases(cli_call *cli, const phase *phases, size_t n)
             print_json_number(cli, "median_ms", phases[i].median_ms, "%.6g");
             print_json_number(cli, "p90_ms", phases[i].p90_ms, "%.6g");
             print_json_number(cli, "accuracy", phases[i].accuracy, "%.6f");
+            print_json_number(cli, "memory_bytes", phases[i].memory_bytes, "%.0f");
             print_json_number(cli, "prepare_ms", phases[i].prepare_ms, "%.6g");
             print_json_number(cli, "flip_us", phases[i].flip_us, "%.6g");
             print_json_number(cli, "slowest_during_switch_ms", phases[i].worst_switch_ms, "%.6g");
@@ -235,7 +237,7 @@ static lego_status print_phases(cli_call *cli, const phase *phases, size_t n)
         cli_printf(cli, "\n]}\n");
         return LEGO_OK;
     }
-    table = cli_table_create(9, headers);
+    table = cli_table_create(10, headers);
     for (size_t i = 0; i < n; i++) {
         cli_text text;
 
@@ -249,6 +251,7 @@ static lego_status print_phases(cli_call *cli, const phase *phases, size_t n)
         else
             cli_table_cell(table, "%.2f", 100.0 * phases[i].accuracy);
         cli_table_cell(table, "%lld", (long long)phases[i].n);
+        cli_table_cell(table, "%s", cli_format_bytes(text, phases[i].memory_bytes));
         cli_table_cell(table, "%s", cli_format_us(text, 1e3 * phases[i].prepare_ms));
         cli_table_cell(table, "%s", cli_format_us(text, phases[i].flip_us));
         cli_table_cell(table, "%s", phases[i].selection[0] ? phases[i].selection : "all originals");
@@ -346,15 +349,16 @@ done:
 
 static void show_event(const lego_event *event, void *payload)
 {
+    static const char *const what[] = { "switched", "", "nothing fits, the least violation runs", "too slow, switched",
+                                        "time to spare, switched" };
     cli_call *cli = payload;
 
     if (event->kind == LEGO_EVENT_SWITCH_FAILED)
         cli_note(cli, "a switch failed, the old selection goes on: %s", event->message);
     else
         cli_note(cli, "%s: %.3f ms measured before; predicted now %.3f ms, accuracy %.2f %%; prepared in %.2f ms, flipped "
-                 "in %.1f us", event->kind == LEGO_EVENT_INFEASIBLE ? "nothing fits, the least violation runs" : "switched",
-                 event->measured_ms, event->predicted.latency_ms, 100.0 * event->predicted.accuracy, event->prepare_ms,
-                 event->flip_us);
+                 "in %.2f us", what[event->kind], event->measured_ms, event->predicted.latency_ms,
+                 100.0 * event->predicted.accuracy, event->prepare_ms, event->flip_us);
 }
 
 static lego_status open_runtime(lego_runtime **out, cli_call *cli, const struct run_args *args)
@@ -366,6 +370,7 @@ static lego_status open_runtime(lego_runtime **out, cli_call *cli, const struct 
 
     opts.concurrency = (int32_t)args->callers;
     opts.adapt_ms = args->adapt ? 100 : 0;
+    opts.residency = args->memory > 0 ? LEGO_RESIDENCY_ON_DEMAND : LEGO_RESIDENCY_ALL; /* a limit is for what is resident */
     opts.on_event = show_event;
     opts.payload = cli;
     CLI_TRY(lego_store_open(&store, cli->context, cli->args[0]));
