@@ -262,7 +262,8 @@ static lego_status make_variants(maker *making)
 
     if (making->options.criterion != LEGO_CRITERION_RECONSTRUCT)
         return lg_prune_by_score(making->context, making->plans, n_blocks, making->options.criterion, seed);
-    return lg_error(LEGO_EUNSUPPORTED, "criterion reconstruct is not in this build yet");
+    return lg_reconstruct(making->context, making->store, making->plans, n_blocks, making->options.dataset, seed,
+                          making->store->info);
 }
 
 static lego_status add_variants(maker *making, int32_t b)

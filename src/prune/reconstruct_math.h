@@ -29,8 +29,8 @@ size_t lg_moments_bytes(int64_t n, int64_t m);
 void lg_moments_add(lg_moments *moments, float *x, float *t, int64_t count, double weight);
 /* Turn sums into means and covariances; add nothing afterwards. LEGO_EINVAL if a NaN or an infinity came in. */
 lego_status lg_moments_finish(lg_moments *moments);
-/* The ridge for a share of the mean variance of x: share * trace(xx) / n, or 1 where x never varies. */
-double lg_moments_ridge(const lg_moments *moments, double share);
+/* The ridge for a share of the mean variance: share * trace(xx) / n, or 1 where nothing ever varies. */
+double lg_ridge(const double *xx, int64_t n, double share);
 
 /* --- elimination (reconstruct_eliminate.c) --- */
 

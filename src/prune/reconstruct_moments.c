@@ -147,11 +147,11 @@ lego_status lg_moments_finish(lg_moments *moments)
     return LEGO_OK;
 }
 
-double lg_moments_ridge(const lg_moments *moments, double share)
+double lg_ridge(const double *xx, int64_t n, double share)
 {
     double trace = 0.0;
 
-    for (int64_t i = 0; i < moments->n; i++)
-        trace += moments->xx[i * moments->n + i];
-    return trace > 0.0 ? share * trace / (double)moments->n : 1.0;
+    for (int64_t i = 0; i < n; i++)
+        trace += xx[i * n + i];
+    return trace > 0.0 ? share * trace / (double)n : 1.0;
 }

@@ -26,61 +26,88 @@ int64_t lg_window_elements(const lg_window *window)
     return window->channels * window->height * window->width;
 }
 
-lego_status lg_rows_init(lg_rows *rows, const lg_window *window, int64_t n_outputs, int64_t n_images, int64_t step,
-                         uint64_t seed)
+lego_status lg_sample_init(lg_sample *sample, const lg_window *window, int64_t n_outputs, int64_t n_images,
+                           int64_t step, uint64_t seed)
 {
     const int64_t positions = window->out_height * window->out_width, total = positions * n_images;
     lg_rng rng;
     lego_status status = LEGO_OK;
 
-    memset(rows, 0, sizeof(*rows));
-    rows->window = *window;
-    rows->n_outputs = n_outputs;
-    rows->n_images = n_images;
-    rows->n_rows = (total + step - 1) / step;
-    LG_TRY(LG_CALLOC(&rows->image, rows->n_rows));
-    LG_TRY(LG_CALLOC(&rows->position, rows->n_rows));
-    LG_TRY(LG_CALLOC(&rows->targets, rows->n_rows * n_outputs));
+    memset(sample, 0, sizeof(*sample));
+    sample->window = *window;
+    sample->n_outputs = n_outputs;
+    sample->n_images = n_images;
+    sample->n_rows = (total + step - 1) / step;
+    LG_TRY(LG_CALLOC(&sample->image, sample->n_rows));
+    LG_TRY(LG_CALLOC(&sample->position, sample->n_rows));
+    LG_TRY(LG_CALLOC(&sample->targets, sample->n_rows * n_outputs));
     lg_rng_init(&rng, seed, 0);
-    for (int64_t i = 0; i < rows->n_rows; i++) {
+    for (int64_t i = 0; i < sample->n_rows; i++) {
         const int64_t left = total - i * step;
         const int64_t at = i * step + (int64_t)lg_rng_below(&rng, (uint64_t)(left < step ? left : step));
 
-        rows->image[i] = (int32_t)(at / positions);
-        rows->position[i] = (int32_t)(at % positions);
+        sample->image[i] = (int32_t)(at / positions);
+        sample->position[i] = (int32_t)(at % positions);
     }
+done:
+    if (status != LEGO_OK)
+        lg_sample_dispose(sample);
+    return status;
+}
+
+void lg_sample_dispose(lg_sample *sample)
+{
+    lg_free(sample->image);
+    lg_free(sample->position);
+    lg_free(sample->targets);
+    memset(sample, 0, sizeof(*sample));
+}
+
+void lg_sample_pick(float *out, const lg_sample *sample, const float *activations, int64_t first_image,
+                    int64_t n_images)
+{
+    const int64_t m = sample->n_outputs, positions = sample->window.out_height * sample->window.out_width;
+    const int64_t step = sample->window.channels_last ? 1 : positions;
+
+    for (int64_t i = 0; i < sample->n_rows; i++) {
+        const int64_t image = sample->image[i] - first_image;
+        const float *from = activations + image * m * positions;
+
+        if (image < 0 || image >= n_images)
+            continue;
+        from += sample->window.channels_last ? sample->position[i] * m : sample->position[i];
+        for (int64_t k = 0; k < m; k++)
+            out[i * m + k] = from[k * step];
+    }
+}
+
+lego_status lg_rows_init(lg_rows *rows, const lg_sample *sample, int32_t n_sources)
+{
+    lego_status status = LEGO_OK;
+
+    memset(rows, 0, sizeof(*rows));
+    rows->sample = sample;
+    rows->n_sources = n_sources;
+    LG_TRY(LG_CALLOC(&rows->inputs, n_sources));
+    LG_TRY(LG_CALLOC(&rows->owned, n_sources));
+    LG_TRY(LG_CALLOC(&rows->offsets, n_sources));
+    LG_TRY(LG_CALLOC(&rows->weights, n_sources));
 done:
     if (status != LEGO_OK)
         lg_rows_dispose(rows);
     return status;
 }
 
-lego_status lg_rows_add_sources(lg_rows *rows, int32_t n_sources)
-{
-    lego_status status = LEGO_OK;
-
-    rows->n_sources = n_sources;
-    LG_TRY(LG_CALLOC(&rows->inputs, n_sources));
-    LG_TRY(LG_CALLOC(&rows->offsets, n_sources));
-    LG_TRY(LG_CALLOC(&rows->weights, n_sources));
-done:
-    return status;
-}
-
 void lg_rows_dispose(lg_rows *rows)
 {
-    for (int32_t s = 0; s < rows->n_sources; s++) {
-        if (rows->inputs)
-            lg_free(rows->inputs[s]);
-        if (rows->offsets)
-            lg_free(rows->offsets[s]);
-    }
-    lg_free(rows->image);
-    lg_free(rows->position);
+    for (int32_t s = 0; rows->owned && s < rows->n_sources; s++)
+        lg_free(rows->owned[s]);
+    for (int32_t s = 0; rows->offsets && s < rows->n_sources; s++)
+        lg_free(rows->offsets[s]);
     lg_free(rows->inputs);
+    lg_free(rows->owned);
     lg_free(rows->offsets);
     lg_free(rows->weights);
-    lg_free(rows->targets);
     memset(rows, 0, sizeof(*rows));
 }
 
@@ -100,39 +127,22 @@ static void cut(float *out, const lg_window *w, const float *plane, int64_t top,
 
 void lg_rows_read(float *x, const lg_rows *rows, int32_t source, int64_t first, int64_t count, const lg_slice *slice)
 {
-    const lg_window *w = &rows->window;
+    const lg_window *w = &rows->sample->window;
     const int64_t area = lg_window_area(w), elements = lg_window_elements(w);
 
     for (int64_t i = first; i < first + count; i++) {
-        const float *image = rows->inputs[source] + rows->image[i] * elements;
+        const float *image = rows->inputs[source] + rows->sample->image[i] * elements;
 
         if (w->channels_last) {
             for (int64_t c = 0; c < slice->n_channels; c++)
-                *x++ = image[rows->position[i] * w->channels + slice->channels[c]];
+                *x++ = image[rows->sample->position[i] * w->channels + slice->channels[c]];
         } else {
-            const int64_t top = rows->position[i] / w->out_width * w->stride[0] - w->pads[0];
-            const int64_t left = rows->position[i] % w->out_width * w->stride[1] - w->pads[1];
+            const int64_t top = rows->sample->position[i] / w->out_width * w->stride[0] - w->pads[0];
+            const int64_t left = rows->sample->position[i] % w->out_width * w->stride[1] - w->pads[1];
 
             for (int64_t c = 0; c < slice->n_channels; c++, x += area)
                 cut(x, w, image + slice->channels[c] * w->height * w->width, top, left);
         }
-    }
-}
-
-void lg_rows_pick(float *out, const lg_rows *rows, const float *activations, int64_t first_image, int64_t n_images)
-{
-    const int64_t m = rows->n_outputs, positions = rows->window.out_height * rows->window.out_width;
-    const int64_t step = rows->window.channels_last ? 1 : positions;
-
-    for (int64_t i = 0; i < rows->n_rows; i++) {
-        const int64_t image = rows->image[i] - first_image;
-        const float *from = activations + image * m * positions;
-
-        if (image < 0 || image >= n_images)
-            continue;
-        from += rows->window.channels_last ? rows->position[i] * m : rows->position[i];
-        for (int64_t k = 0; k < m; k++)
-            out[i * m + k] = from[k * step];
     }
 }
 
@@ -141,15 +151,16 @@ static void read_targets(float *t, const lg_rows *rows, int32_t source, int64_t 
                          const lg_slice *slice)
 {
     const float *offsets = rows->offsets[source];
+    const int64_t stride = rows->sample->n_outputs;
 
     for (int64_t i = first; i < first + count; i++)
         for (int64_t k = slice->first_output; k < slice->first_output + slice->n_outputs; k++)
-            *t++ = rows->targets[i * rows->n_outputs + k] - (offsets ? offsets[i * rows->n_outputs + k] : 0.0f);
+            *t++ = rows->sample->targets[i * stride + k] - (offsets ? offsets[i * stride + k] : 0.0f);
 }
 
 lego_status lg_rows_moments(lg_moments *moments, const lg_rows *rows, const lg_slice *slice)
 {
-    const int64_t n = slice->n_channels * lg_window_area(&rows->window), m = slice->n_outputs;
+    const int64_t n = slice->n_channels * lg_window_area(&rows->sample->window), m = slice->n_outputs;
     float *x = NULL, *t = NULL;
     lego_status status = LEGO_OK;
 
@@ -157,8 +168,8 @@ lego_status lg_rows_moments(lg_moments *moments, const lg_rows *rows, const lg_s
     LG_TRY(LG_CALLOC(&x, CHUNK * n));
     LG_TRY(LG_CALLOC(&t, CHUNK * m));
     for (int32_t s = 0; s < rows->n_sources; s++)
-        for (int64_t first = 0; first < rows->n_rows; first += CHUNK) {
-            const int64_t count = rows->n_rows - first < CHUNK ? rows->n_rows - first : CHUNK;
+        for (int64_t first = 0; first < rows->sample->n_rows; first += CHUNK) {
+            const int64_t count = rows->sample->n_rows - first < CHUNK ? rows->sample->n_rows - first : CHUNK;
 
             lg_rows_read(x, rows, s, first, count, slice);
             read_targets(t, rows, s, first, count, slice);
@@ -173,8 +184,42 @@ done:
     return status;
 }
 
-/* One pass over the rows with given weights: how far predictions are from what serves as well, and, if wanted, the
- * covariances with those moved targets. */
+lego_status lg_rows_pooled(double *xx, const lg_rows *rows, const lg_slice *slice, const int32_t *columns,
+                           int64_t n_units, int64_t each)
+{
+    const int64_t n = slice->n_channels * lg_window_area(&rows->sample->window), chunk = CHUNK / 8;
+    float *x = NULL, *units = NULL, *none = NULL;
+    lg_moments moments = { 0 };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_moments_init(&moments, n_units, 1));
+    LG_TRY(LG_CALLOC(&x, chunk * n));
+    LG_TRY(LG_CALLOC(&units, chunk * n_units));
+    LG_TRY(LG_CALLOC(&none, chunk));
+    for (int32_t s = 0; s < rows->n_sources; s++)
+        for (int64_t first = 0; first < rows->sample->n_rows; first += chunk) {
+            const int64_t count = rows->sample->n_rows - first < chunk ? rows->sample->n_rows - first : chunk;
+
+            lg_rows_read(x, rows, s, first, count, slice);
+            for (int64_t p = 0; p < each; p++) {
+                for (int64_t i = 0; i < count; i++)
+                    for (int64_t u = 0; u < n_units; u++)
+                        units[i * n_units + u] = x[i * n + columns[u * each + p]];
+                lg_moments_add(&moments, units, none, count, rows->weights[s]);
+            }
+        }
+    LG_TRY(lg_moments_finish(&moments));
+    memcpy(xx, moments.xx, sizeof(*xx) * (size_t)(n_units * n_units));
+done:
+    lg_moments_dispose(&moments);
+    lg_free(x);
+    lg_free(units);
+    lg_free(none);
+    return status;
+}
+
+/* One pass over the rows with given weights: how far predictions are from what serves as well, and the covariances with
+ * those moved targets. */
 typedef struct pass {
     const lg_rows *rows;
     const lg_slice *slice;
@@ -184,7 +229,7 @@ typedef struct pass {
     float *w, *product;        /* (n, m) */
     float *center, *bias;      /* n: taken off x; m: prediction where x is the center */
     double weight, error;
-    double *xt, *sum_t, *sum_x; /* (n,m), m, n; NULL: not wanted */
+    double *xt, *sum_t, *sum_x; /* (n,m), m, n */
 } pass;
 
 static void pass_dispose(pass *p)
@@ -201,7 +246,7 @@ static void pass_dispose(pass *p)
     lg_free(p->sum_x);
 }
 
-static lego_status pass_init(pass *p, const lg_rows *rows, const lg_slice *slice, const lg_flat *flat, int moments)
+static lego_status pass_init(pass *p, const lg_rows *rows, const lg_slice *slice, const lg_flat *flat)
 {
     lego_status status = LEGO_OK;
 
@@ -209,7 +254,7 @@ static lego_status pass_init(pass *p, const lg_rows *rows, const lg_slice *slice
     p->rows = rows;
     p->slice = slice;
     p->flat = flat;
-    p->n = slice->n_channels * lg_window_area(&rows->window);
+    p->n = slice->n_channels * lg_window_area(&rows->sample->window);
     p->m = slice->n_outputs;
     LG_TRY(LG_CALLOC(&p->x, CHUNK * p->n));
     LG_TRY(LG_CALLOC(&p->prediction, CHUNK * p->m));
@@ -217,12 +262,10 @@ static lego_status pass_init(pass *p, const lg_rows *rows, const lg_slice *slice
     LG_TRY(LG_CALLOC(&p->w, p->n * p->m));
     LG_TRY(LG_CALLOC(&p->center, p->n));
     LG_TRY(LG_CALLOC(&p->bias, p->m));
-    if (moments) {
-        LG_TRY(LG_CALLOC(&p->product, p->n * p->m));
-        LG_TRY(LG_CALLOC(&p->xt, p->n * p->m));
-        LG_TRY(LG_CALLOC(&p->sum_t, p->m));
-        LG_TRY(LG_CALLOC(&p->sum_x, p->n));
-    }
+    LG_TRY(LG_CALLOC(&p->product, p->n * p->m));
+    LG_TRY(LG_CALLOC(&p->xt, p->n * p->m));
+    LG_TRY(LG_CALLOC(&p->sum_t, p->m));
+    LG_TRY(LG_CALLOC(&p->sum_x, p->n));
 done:
     return status;
 }
@@ -231,7 +274,7 @@ done:
 static void pass_weights(pass *p, const double *w, const double *bias, const double *mean)
 {
     for (int64_t i = 0; i < p->n; i++)
-        p->center[i] = mean ? (float)mean[i] : 0.0f;
+        p->center[i] = (float)mean[i];
     for (int64_t k = 0; k < p->m; k++) {
         double at_center = bias[k];
 
@@ -246,16 +289,16 @@ static void pass_weights(pass *p, const double *w, const double *bias, const dou
 /* The nearest target that serves as well as `target`: anything on the same flat part of the activation does. */
 static float serve(const lg_flat *flat, float target, float prediction)
 {
-    if (flat && target <= (float)flat->low)
+    if (target <= (float)flat->low)
         return prediction < (float)flat->low ? prediction : (float)flat->low;
-    if (flat && target >= (float)flat->high)
+    if (target >= (float)flat->high)
         return prediction > (float)flat->high ? prediction : (float)flat->high;
     return target;
 }
 
 static void pass_chunk(pass *p, int32_t source, int64_t first, int64_t count)
 {
-    const int64_t n = p->n, m = p->m, stride = p->rows->n_outputs;
+    const int64_t n = p->n, m = p->m, stride = p->rows->sample->n_outputs;
     const float *offsets = p->rows->offsets[source];
     const double weight = p->rows->weights[source];
 
@@ -269,14 +312,12 @@ static void pass_chunk(pass *p, int32_t source, int64_t first, int64_t count)
             const int64_t at = (first + i) * stride + p->slice->first_output + k;
             const float offset = offsets ? offsets[at] : 0.0f;
             const float prediction = p->prediction[i * m + k] + p->bias[k] + offset;
-            const float target = serve(p->flat, p->rows->targets[at], prediction);
+            const float target = serve(p->flat, p->rows->sample->targets[at], prediction);
 
             p->error += weight * (double)(target - prediction) * (double)(target - prediction);
             p->t[i * m + k] = target - offset - p->bias[k];
         }
     p->weight += weight * (double)count;
-    if (!p->xt)
-        return;
     lg_sgemm(1, 0, n, m, count, 1.0f, p->x, n, p->t, m, 0.0f, p->product, m);
     for (int64_t i = 0; i < n * m; i++)
         p->xt[i] += weight * p->product[i];
@@ -292,14 +333,12 @@ static void pass_run(pass *p)
 {
     p->error = 0.0;
     p->weight = 0.0;
-    if (p->xt) {
-        memset(p->xt, 0, sizeof(*p->xt) * (size_t)(p->n * p->m));
-        memset(p->sum_t, 0, sizeof(*p->sum_t) * (size_t)p->m);
-        memset(p->sum_x, 0, sizeof(*p->sum_x) * (size_t)p->n);
-    }
+    memset(p->xt, 0, sizeof(*p->xt) * (size_t)(p->n * p->m));
+    memset(p->sum_t, 0, sizeof(*p->sum_t) * (size_t)p->m);
+    memset(p->sum_x, 0, sizeof(*p->sum_x) * (size_t)p->n);
     for (int32_t s = 0; s < p->rows->n_sources; s++)
-        for (int64_t first = 0; first < p->rows->n_rows; first += CHUNK)
-            pass_chunk(p, s, first, p->rows->n_rows - first < CHUNK ? p->rows->n_rows - first : CHUNK);
+        for (int64_t first = 0; first < p->rows->sample->n_rows; first += CHUNK)
+            pass_chunk(p, s, first, p->rows->sample->n_rows - first < CHUNK ? p->rows->sample->n_rows - first : CHUNK);
     if (p->weight > 0.0)
         p->error /= p->weight;
 }
@@ -331,7 +370,7 @@ lego_status lg_rows_sharpen(lg_fit *fit, double *objective, const lg_rows *rows,
     pass p = { 0 };
     lego_status status = LEGO_OK;
 
-    LG_TRY(pass_init(&p, rows, slice, flat, 1));
+    LG_TRY(pass_init(&p, rows, slice, flat));
     for (int32_t round = 0; round < n_rounds; round++) {
         pass_weights(&p, fit->w, fit->bias, fit->mean);
         pass_run(&p);
@@ -345,21 +384,6 @@ lego_status lg_rows_sharpen(lg_fit *fit, double *objective, const lg_rows *rows,
         pass_run(&p);
         objective[n_rounds] = p.error + ridge_term(fit);
     }
-done:
-    pass_dispose(&p);
-    return status;
-}
-
-lego_status lg_rows_error(double *error, const lg_rows *rows, const lg_slice *slice, const double *w,
-                          const double *bias, const lg_flat *flat)
-{
-    pass p = { 0 };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(pass_init(&p, rows, slice, flat, 0));
-    pass_weights(&p, w, bias, NULL);
-    pass_run(&p);
-    *error = p.error;
 done:
     pass_dispose(&p);
     return status;

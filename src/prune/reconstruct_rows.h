@@ -16,17 +16,23 @@ typedef struct lg_window {
     int32_t channels_last;
 } lg_window;
 
-typedef struct lg_rows {
+/* Which positions of which images, and what the original gives there: the same for every environment and variant. */
+typedef struct lg_sample {
     lg_window window;
     int64_t n_outputs;  /* channels of the output */
     int64_t n_images, n_rows;
     int32_t *image;     /* n_rows */
     int32_t *position;  /* n_rows: y * out_width + x */
-    int32_t n_sources;
-    float **inputs;     /* [n_sources]: what the layer reads, n_images of it */
-    float **offsets;    /* [n_sources]: (n_rows, n_outputs) that joins the output, or NULL: nothing does */
-    double *weights;    /* [n_sources] */
     float *targets;     /* (n_rows, n_outputs): output plus what joins it, as the original has it */
+} lg_sample;
+
+typedef struct lg_rows {
+    const lg_sample *sample; /* borrowed */
+    int32_t n_sources;
+    const float **inputs;    /* [n_sources]: what the layer reads, n_images of it */
+    float **owned;           /* [n_sources]: storage of those inputs that belong to the rows */
+    float **offsets;         /* [n_sources]: (n_rows, n_outputs) that joins the output, or NULL: nothing does */
+    double *weights;         /* [n_sources] */
 } lg_rows;
 
 /* A slice of the layer that is solved by itself: all of a plain layer, one group of a grouped convolution. Columns are
@@ -38,11 +44,17 @@ typedef struct lg_slice {
 } lg_slice;
 
 /* Draw the rows: one position in every run of `step` (at random within it, so that no column of the image is
- * preferred), for images 0 .. n_images-1. Sources, inputs and targets are left empty. */
-lego_status lg_rows_init(lg_rows *rows, const lg_window *window, int64_t n_outputs, int64_t n_images, int64_t step,
-                         uint64_t seed);
-/* Room for n sources: inputs and weights are filled in by the caller, who allocates with lg_calloc. */
-lego_status lg_rows_add_sources(lg_rows *rows, int32_t n_sources);
+ * preferred), for images 0 .. n_images-1. Targets are left zero. */
+lego_status lg_sample_init(lg_sample *sample, const lg_window *window, int64_t n_outputs, int64_t n_images,
+                           int64_t step, uint64_t seed);
+void lg_sample_dispose(lg_sample *sample);
+/* Copy rows out of activations (n_images, n_outputs, out_height * out_width) or, channels last, (n_images, positions,
+ * n_outputs): the form of targets and offsets. Rows of images outside first_image .. + n_images are left alone. */
+void lg_sample_pick(float *out, const lg_sample *sample, const float *activations, int64_t first_image,
+                    int64_t n_images);
+
+/* n sources without inputs, offsets and weights, which the caller fills in. */
+lego_status lg_rows_init(lg_rows *rows, const lg_sample *sample, int32_t n_sources);
 void lg_rows_dispose(lg_rows *rows);
 
 int64_t lg_window_area(const lg_window *window);
@@ -51,12 +63,13 @@ int64_t lg_window_elements(const lg_window *window);
 
 /* x (count, n_channels * area): rows first .. first+count-1 of a source. */
 void lg_rows_read(float *x, const lg_rows *rows, int32_t source, int64_t first, int64_t count, const lg_slice *slice);
-/* Copy rows out of activations (n_images, n_outputs, out_height * out_width) or, channels last, (n_images, positions,
- * n_outputs): the form of targets and offsets. `image` counts from `first_image`; images outside are left alone. */
-void lg_rows_pick(float *out, const lg_rows *rows, const float *activations, int64_t first_image, int64_t n_images);
-
 /* Moments of a slice over all sources. */
 lego_status lg_rows_moments(lg_moments *moments, const lg_rows *rows, const lg_slice *slice);
+
+/* Covariance xx (n_units, n_units) of units whose `each` columns are taken for samples of one column:
+ * columns[u * each + p] is column p of unit u in the slice. */
+lego_status lg_rows_pooled(double *xx, const lg_rows *rows, const lg_slice *slice, const int32_t *columns,
+                           int64_t n_units, int64_t each);
 
 /* The activation behind the layer is constant below `low` and above `high` (ReLU: 0, infinity; ReLU6: 0, 6). */
 typedef struct lg_flat {
@@ -73,10 +86,5 @@ typedef struct lg_flat {
  */
 lego_status lg_rows_sharpen(lg_fit *fit, double *objective, const lg_rows *rows, const lg_slice *slice,
                             const lg_flat *flat, int32_t n_rounds);
-
-/* Mean over rows and sources of dist^2 for weights `w` (n,m) and `bias`, without the ridge: the same measure for any
- * weights. flat NULL: plain squares. */
-lego_status lg_rows_error(double *error, const lg_rows *rows, const lg_slice *slice, const double *w,
-                          const double *bias, const lg_flat *flat);
 
 #endif

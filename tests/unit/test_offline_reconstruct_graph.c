@@ -1,0 +1,416 @@
+/* The graph side of reconstruction: folding, layers, parts and runs, gradients, Fisher matrices.
+ * Oracles: the unfolded graph on the exact reference engine, finite differences, the closed form of a softmax. */
+#include <math.h>
+
+#include "base/blas.h"
+#include "engine/engine.h"
+#include "prune/reconstruct_fisher.h"
+#include "support/graphs.h"
+
+/* One thread: the layers are too small to share. */
+static lego_context *context;
+
+static int make_context(void **state)
+{
+    (void)state;
+    lg_blas_set_threads(1);
+    return lego_context_create(&context) != LEGO_OK || lego_context_set_threads(context, 1) != LEGO_OK;
+}
+
+static int free_context(void **state)
+{
+    (void)state;
+    lego_context_free(context);
+    return 0;
+}
+
+static float *random_values(int64_t n, uint64_t seed)
+{
+    float *values = lg_calloc((size_t)n, sizeof(float));
+    lg_rng rng;
+
+    lg_rng_init(&rng, seed, 11);
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (float)lg_rng_normal(&rng);
+    return values;
+}
+
+/* Output 0 of the graph as written, for n images of its one input; free with lg_free. */
+static float *run_exact(const lg_graph *graph, const float *images, int64_t n)
+{
+    lg_plan_options options = { .engine = LEGO_ENGINE_REF, .batch = (int)n, .n_threads = 1, .exact = 1 };
+    float *out = lg_calloc((size_t)(n * lg_value_elements(&graph->values[graph->outputs[0]])), sizeof(float));
+    lg_plan *plan;
+
+    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
+    assert_ok(lg_plan_run(plan, &images, &out));
+    lg_plan_free(plan);
+    return out;
+}
+
+static int64_t input_elements(const lg_graph *graph)
+{
+    return lg_value_elements(&graph->values[graph->inputs[0]]);
+}
+
+static int64_t output_elements(const lg_graph *graph)
+{
+    return lg_value_elements(&graph->values[graph->outputs[0]]);
+}
+
+static double largest(const float *values, int64_t n)
+{
+    double most = 0.0;
+
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(values[i]));
+    return most;
+}
+
+/* ---------------------------------------------------------------- folding */
+
+static void test_fold__random_graphs_compute_the_same(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        lg_graph *graph = make_random_graph(seed), *folded;
+        float *images = random_values(3 * input_elements(graph), seed), *want = run_exact(graph, images, 3), *got;
+        const int64_t n = 3 * output_elements(graph);
+        int layers = 0;
+
+        assert_ok(lg_fold_norms(&folded, graph));
+        got = run_exact(folded, images, 3);
+        for (int64_t i = 0; i < n; i++)
+            assert_near(got[i], want[i], 1e-5 * (1.0 + largest(want, n)), 1e-5);
+        assert_string_equal(folded->values[folded->outputs[0]].name, graph->values[graph->outputs[0]].name);
+        for (int32_t i = 0; i < folded->n_nodes; i++)
+            if (lg_op_is_compressible(folded->nodes[i].op)) {
+                layers++;
+                assert_non_null(lg_node_weight(folded, &folded->nodes[i], 1)); /* every layer has a bias */
+            }
+        assert_true(layers > 0);
+        lg_free(images);
+        lg_free(want);
+        lg_free(got);
+        lg_graph_free(graph);
+        lg_graph_free(folded);
+    }
+}
+
+static void test_fold__leaves_no_norm_behind_a_layer(void **state)
+{
+    lg_graph *folded;
+    maker m;
+    int32_t x;
+
+    (void)state;
+    maker_start(&m, 1);
+    x = make_bn(&m, make_conv(&m, make_input(&m, 3, 5, 5), 4, 3, 1, 1, 0));
+    x = make_bn(&m, make_unary(&m, x, "relu", NULL)); /* this one has no layer before it */
+    (void)maker_finish(&m, x);
+    assert_ok(lg_fold_norms(&folded, m.graph));
+    assert_int_equal(folded->n_nodes, 3);
+    lg_graph_free(folded);
+    assert_survives_oom(lg_fold_norms(&folded, m.graph), lg_graph_free(folded));
+    lg_graph_free(m.graph);
+}
+
+static void test_fold__refuses_other_types_than_float(void **state)
+{
+    const lg_shape shape = { 4, { 2, 3, 1, 1 } };
+    lg_graph *folded;
+    maker m;
+
+    (void)state;
+    maker_start(&m, 1);
+    (void)maker_finish(&m, make_conv(&m, make_input(&m, 3, 5, 5), 2, 1, 1, 1, 0));
+    lg_tensor_dispose(&m.graph->weights[0].tensor);
+    assert_ok(lg_tensor_init(&m.graph->weights[0].tensor, LEGO_DTYPE_BF16, &shape));
+    assert_fails(LEGO_EUNSUPPORTED, lg_fold_norms(&folded, m.graph));
+    assert_says("BF16");
+    lg_graph_free(m.graph);
+}
+
+/* ---------------------------------------------------------------- layers */
+
+/* conv -> bn -> relu -> conv -> bn, + shortcut -> relu6: what joins, what activates. */
+static void test_layers__know_what_joins_and_what_activates(void **state)
+{
+    const lg_attrs relu6 = { .clip = { 0.0, 6.0 } };
+    lg_channels *channels;
+    lg_graph *folded;
+    lg_layers layers;
+    maker m;
+    int32_t x, y;
+
+    (void)state;
+    maker_start(&m, 2);
+    x = make_input(&m, 4, 6, 6);
+    y = make_unary(&m, make_bn(&m, make_conv(&m, x, 5, 3, 1, 1, 0)), "relu", NULL);
+    y = make_unary(&m, make_conv(&m, y, 5, 3, 1, 5, 1), "relu", NULL); /* depthwise */
+    y = make_unary(&m, make_bn(&m, make_conv(&m, y, 4, 1, 1, 1, 0)), "dropout", NULL);
+    (void)maker_finish(&m, make_unary(&m, make_add(&m, y, x), "clip", &relu6));
+    assert_ok(lg_fold_norms(&folded, m.graph));
+    assert_ok(lg_channels_analyze(&channels, folded, 1));
+    assert_ok(lg_layers_create(&layers, folded, channels));
+    assert_int_equal(layers.n, 3);
+    assert_int_equal(layers.layers[0].joined, layers.layers[0].output);
+    assert_true(layers.layers[0].activates && isinf(layers.layers[0].flat.high));
+    assert_false(lg_layer_carries(&layers.layers[0]));
+    assert_true(lg_layer_carries(&layers.layers[1]));
+    assert_int_equal(layers.layers[1].in_unit[3], layers.layers[1].out_unit[3]);
+    assert_int_not_equal(layers.layers[2].joined, layers.layers[2].output);
+    assert_true(layers.layers[2].activates);
+    assert_near(layers.layers[2].flat.high, 6.0, 0.0, 0.0);
+    lg_layers_dispose(&layers);
+    lg_channels_free(channels);
+    lg_graph_free(folded);
+    lg_graph_free(m.graph);
+}
+
+static void test_layers__weights_go_out_and_come_back(void **state)
+{
+    lg_channels *channels;
+    lg_layers layers;
+    lg_graph *graph, *other;
+    maker m;
+
+    (void)state;
+    maker_start(&m, 3);
+    graph = maker_finish(&m, make_conv(&m, make_conv(&m, make_input(&m, 4, 5, 5), 6, 1, 1, 1, 1), 8, 3, 1, 2, 1));
+    assert_ok(lg_channels_analyze(&channels, graph, 1));
+    assert_ok(lg_layers_create(&layers, graph, channels));
+    assert_ok(lg_graph_clone(&other, graph));
+    {
+        const lg_layer *layer = &layers.layers[1];
+        uint8_t alive[64];
+        int32_t kept[3];
+        double w[3 * 9 * 4], bias[4] = { 1.0, 2.0, 3.0, 4.0 };
+        const float *before, *after;
+        lg_slice slice;
+
+        memset(alive, 1, sizeof(alive));
+        alive[layer->in_unit[4]] = 0; /* the second channel of group 1 */
+        assert_true(lg_layer_slice(&slice, kept, layer, 1, alive));
+        assert_int_equal(slice.n_channels, 2);
+        assert_int_equal(slice.channels[1], 5);
+        assert_int_equal(slice.first_output, 4);
+        lg_layer_read_weights(w, graph, layer, &slice);
+        assert_ok(lg_layer_own_weights(other, layer));
+        lg_layer_write_weights(other, layer, 1, &slice, w, bias);
+        before = lg_tensor_data(lg_node_weight(graph, &graph->nodes[layer->node], 0));
+        after = lg_tensor_data(lg_node_weight(other, &other->nodes[layer->node], 0));
+        for (int64_t k = 0; k < 8; k++)
+            for (int64_t c = 0; c < 3; c++)
+                for (int64_t p = 0; p < 9; p++) {
+                    const int64_t at = (k * 3 + c) * 9 + p;
+
+                    assert_near(after[at], k >= 4 && c == 1 ? 0.0 : before[at], 0.0, 0.0);
+                }
+        after = lg_tensor_data(lg_node_weight(other, &other->nodes[layer->node], 1));
+        assert_near(after[6], 3.0, 0.0, 0.0);
+        for (int64_t k = 4; k < 8; k++) /* no output of the group is left: nothing to solve */
+            alive[layer->out_unit[k]] = 0;
+        assert_false(lg_layer_slice(&slice, kept, layer, 1, alive));
+    }
+    lg_layers_dispose(&layers);
+    lg_channels_free(channels);
+    lg_graph_free(graph);
+    lg_graph_free(other);
+}
+
+/* ---------------------------------------------------------------- parts and runs */
+
+typedef struct collected {
+    float *values;
+    int64_t elements, n;
+} collected;
+
+static lego_status collect(void *payload, float *const *outputs, int64_t first, int64_t count)
+{
+    collected *c = payload;
+
+    memcpy(c->values + first * c->elements, outputs[0], sizeof(float) * (size_t)(count * c->elements));
+    c->n += count;
+    return LEGO_OK;
+}
+
+/* Any value of a random graph, as the output of the part that makes it, is what the whole graph makes of it. */
+static void test_run__parts_give_the_values_of_the_whole(void **state)
+{
+    const int64_t n_images = 70; /* two full chunks and a shorter one */
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        lg_graph *graph = make_random_graph(seed), *part, *whole;
+        float *images = random_values(n_images * input_elements(graph), seed), *want;
+        const float *input = images;
+        const int32_t value = graph->nodes[seed % (uint64_t)graph->n_nodes].outputs[0];
+        int32_t used[1];
+        collected got = { NULL, lg_value_elements(&graph->values[value]), 0 };
+        lg_runner *runner;
+
+        assert_ok(lg_graph_part(&part, used, graph, &value, 1));
+        assert_int_equal(part->n_inputs, 1);
+        assert_ok(lg_graph_clone(&whole, graph));
+        whole->n_outputs = 0;
+        assert_ok(lg_graph_add_output(whole, value));
+        want = run_exact(whole, images, n_images);
+        got.values = lg_calloc((size_t)(n_images * got.elements), sizeof(float));
+        assert_ok(lg_runner_create(&runner, context, part, n_images));
+        assert_ok(lg_runner_run(runner, &input, n_images, collect, &got));
+        assert_int_equal(got.n, n_images);
+        for (int64_t i = 0; i < n_images * got.elements; i++)
+            assert_near(got.values[i], want[i], 1e-4 * (1.0 + largest(want, n_images * got.elements)), 0.0);
+        lg_runner_free(runner);
+        lg_free(got.values);
+        lg_free(images);
+        lg_free(want);
+        lg_graph_free(part);
+        lg_graph_free(whole);
+        lg_graph_free(graph);
+    }
+}
+
+/* ---------------------------------------------------------------- gradients */
+
+static double weighted_output(const lg_graph *graph, const float *images, int64_t n, const float *weights)
+{
+    float *out = run_exact(graph, images, n);
+    double sum = 0.0;
+
+    for (int64_t i = 0; i < n * output_elements(graph); i++)
+        sum += (double)out[i] * weights[i];
+    lg_free(out);
+    return sum;
+}
+
+/* d/dh of <g, f(x + h v)> at 0 is <gradient, v>: along random directions, on random graphs. Kinks of ReLU and max pool
+ * make single graphs inexact, so most must agree closely and none may be far off. */
+static void test_gradient__is_the_directional_derivative(void **state)
+{
+    enum { N = 2 };
+    int close = 0, total = 0;
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        lg_graph *graph = make_random_graph(seed);
+        const int64_t n_in = N * input_elements(graph), n_out = N * output_elements(graph);
+        float *x = random_values(n_in, seed), *v = random_values(n_in, seed + 1000);
+        float *g = random_values(n_out, seed + 7);
+        const double h = 1e-3;
+        double got = 0.0, want = 0.0;
+        lg_tape *tape;
+        const float *input = x, *gradient;
+
+        assert_ok(lg_tape_create(&tape, context, graph, N));
+        assert_ok(lg_tape_forward(tape, &input));
+        memcpy(lg_tape_output_gradient(tape, 0), g, sizeof(float) * (size_t)n_out);
+        lg_tape_backward(tape);
+        gradient = lg_tape_gradient(tape, graph->inputs[0]);
+        assert_non_null(gradient);
+        for (int64_t i = 0; i < n_in; i++)
+            got += (double)gradient[i] * v[i];
+        for (int64_t i = 0; i < n_in; i++)
+            x[i] += (float)h * v[i];
+        want = weighted_output(graph, x, N, g);
+        for (int64_t i = 0; i < n_in; i++)
+            x[i] -= 2.0f * (float)h * v[i];
+        want = (want - weighted_output(graph, x, N, g)) / (2.0 * h);
+        close += fabs(got - want) <= 0.02 * fabs(want) + 1e-3 * sqrt((double)n_in);
+        total++;
+        lg_tape_free(tape);
+        lg_free(x);
+        lg_free(v);
+        lg_free(g);
+        lg_graph_free(graph);
+    }
+    assert_true(close >= total * 8 / 10);
+}
+
+static void test_gradient__names_the_op_that_has_none(void **state)
+{
+    const lg_value outputs[1] = { { (char *)"b0", LEGO_DTYPE_F32, { 4, { LG_BATCH, 3, 5, 5 } }, LG_NONE } };
+    lg_tape *tape;
+    maker m;
+    int32_t x, y;
+
+    (void)state;
+    maker_start(&m, 1);
+    x = make_input(&m, 3, 5, 5);
+    assert_ok(lg_graph_add_block(&y, m.graph, "b0", 0, 1, &x, 1, outputs));
+    (void)maker_finish(&m, y);
+    assert_fails(LEGO_EUNSUPPORTED, lg_tape_create(&tape, context, m.graph, 1));
+    assert_says("b0");
+    lg_graph_free(m.graph);
+}
+
+/* ---------------------------------------------------------------- Fisher */
+
+/* Of the logits themselves it is the mean of diag(p) - p p^T. */
+static void test_fisher__of_logits_is_the_softmax_covariance(void **state)
+{
+    enum { N = 4096, K = 4, C = 3 };
+    float *images = random_values((int64_t)N * C, 3), *logits;
+    double want[K * K] = { 0 };
+    const double *got;
+    lg_fisher fisher;
+    maker m;
+
+    (void)state;
+    maker_start(&m, 5);
+    (void)maker_finish(&m, make_linear(&m, make_unary(&m, make_input(&m, C, 1, 1), "flatten", NULL), K));
+    logits = run_exact(m.graph, images, N);
+    for (int64_t i = 0; i < N; i++) {
+        double p[K], sum = 0.0;
+
+        for (int64_t k = 0; k < K; k++)
+            sum += p[k] = exp(logits[i * K + k]);
+        for (int64_t a = 0; a < K * K; a++)
+            want[a] += ((a / K == a % K) * p[a / K] / sum - p[a / K] * p[a % K] / (sum * sum)) / N;
+    }
+    assert_ok(lg_fisher_create(&fisher, context, m.graph, images, N, 1));
+    got = lg_fisher_find(&fisher, m.graph->values[m.graph->outputs[0]].name, K);
+    assert_non_null(got);
+    for (int64_t a = 0; a < K * K; a++)
+        assert_near(got[a], want[a], 0.01, 0.05);
+    assert_null(lg_fisher_find(&fisher, "nobody", K));
+    lg_fisher_dispose(&fisher);
+    lg_free(images);
+    lg_free(logits);
+    lg_graph_free(m.graph);
+}
+
+static void test_fisher__survives_lack_of_memory(void **state)
+{
+    float *images;
+    lg_graph *graph;
+    lg_fisher fisher;
+    maker m;
+
+    (void)state;
+    maker_start(&m, 5);
+    graph = maker_finish(&m, make_linear(&m, make_unary(&m, make_input(&m, 3, 1, 1), "flatten", NULL), 4));
+    images = random_values(16 * input_elements(graph), 3);
+    assert_survives_oom(lg_fisher_create(&fisher, context, graph, images, 16, 1), lg_fisher_dispose(&fisher));
+    lg_free(images);
+    lg_graph_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fold__random_graphs_compute_the_same),
+        cmocka_unit_test(test_fold__leaves_no_norm_behind_a_layer),
+        cmocka_unit_test(test_fold__refuses_other_types_than_float),
+        cmocka_unit_test(test_layers__know_what_joins_and_what_activates),
+        cmocka_unit_test(test_layers__weights_go_out_and_come_back),
+        cmocka_unit_test(test_run__parts_give_the_values_of_the_whole),
+        cmocka_unit_test(test_gradient__is_the_directional_derivative),
+        cmocka_unit_test(test_gradient__names_the_op_that_has_none),
+        cmocka_unit_test(test_fisher__of_logits_is_the_softmax_covariance),
+        cmocka_unit_test(test_fisher__survives_lack_of_memory),
+    };
+
+    return cmocka_run_group_tests(tests, make_context, free_context);
+}
