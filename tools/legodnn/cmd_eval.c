@@ -1,4 +1,5 @@
 /* `legodnn eval`: the accuracy of a model or a composition. */
+#include "forward.h"
 #include "inputs.h"
 
 struct eval_args {
@@ -6,9 +7,6 @@ struct eval_args {
     int64_t limit, batch;
     int split, engine;
 };
-
-enum { ENGINE_AUTO, ENGINE_ONEDNN, ENGINE_REF, ENGINE_TORCH };
-static const char *const engines[] = { "auto", "onednn", "ref", "torch", NULL };
 
 static const cli_option options[] = {
     CLI_STRING(struct eval_args, data, "data", "DATA", NULL, "what to evaluate on: NAME[:FOLDER], e.g. fashion-mnist"),
@@ -18,23 +16,10 @@ static const cli_option options[] = {
     CLI_INT(struct eval_args, limit, "limit", "N", 0, 1000000000, "0", "at most N samples; 0: all"),
     CLI_INT(struct eval_args, batch, "batch", "N", 1, 4096, "64", "samples a run"),
     CLI_STRING(struct eval_args, task, "task", "NAME", "classification", "how outputs are scored"),
-    CLI_ENUM(struct eval_args, engine, "engine", engines, "auto", "what runs the model; auto: the fastest there is"),
+    CLI_ENUM(struct eval_args, engine, "engine", cli_engines, "auto", "what runs the model; auto: the fastest there is"),
     CLI_STRING(struct eval_args, device, "device", "DEVICE", "cpu", "torch engine: cpu, cuda or cuda:N"),
     CLI_END
 };
-
-/* The torch engine as evaluation's forward function. */
-struct torch_run {
-    lego_torch_session *session;
-    int64_t batch;
-};
-
-static lego_status run_torch(const float *const *inputs, float *const *outputs, void *payload)
-{
-    const struct torch_run *torch = payload;
-
-    return lego_torch_session_run(torch->session, torch->batch, inputs, outputs);
-}
 
 static void print_text(cli_call *cli, const lego_evaluation *result)
 {
@@ -46,11 +31,9 @@ static void print_text(cli_call *cli, const lego_evaluation *result)
 
 static lego_status run(cli_call *cli, const void *arguments)
 {
-    static const lego_engine library_engines[] = { LEGO_ENGINE_AUTO, LEGO_ENGINE_ONEDNN, LEGO_ENGINE_REF,
-                                                   LEGO_ENGINE_AUTO };
     const struct eval_args *args = arguments;
     lego_evaluate_options evaluate = LEGO_EVALUATE_OPTIONS_INIT;
-    struct torch_run torch = { NULL, args->batch };
+    cli_forward *torch = NULL;
     lego_evaluation result;
     lego_model *model = NULL;
     lego_dataset *data = NULL;
@@ -60,14 +43,14 @@ static lego_status run(cli_call *cli, const void *arguments)
     evaluate.task = lego_task_find(args->task);
     if (!evaluate.task)
         return cli_usage(cli, "unknown task '%s'", args->task);
-    evaluate.engine = library_engines[args->engine];
+    evaluate.engine = cli_engine(args->engine);
     evaluate.batch = (int32_t)args->batch;
     CLI_TRY(cli_load_model(&model, cli, cli->args[0], args->selection));
     CLI_TRY(cli_open_data(&data, cli, model, args->data, (lego_split)args->split, 0, args->limit));
-    if (args->engine == ENGINE_TORCH) {
-        CLI_TRY(lego_torch_session_create(&torch.session, cli->context, model, args->device));
-        evaluate.forward = run_torch;
-        evaluate.payload = &torch;
+    if (args->engine == CLI_ENGINE_TORCH) {
+        CLI_TRY(cli_forward_create(&torch, cli, model, args->engine, args->device, args->batch));
+        evaluate.forward = cli_forward_run;
+        evaluate.payload = torch;
     }
     CLI_TRY(lego_evaluate(&result, cli->context, model, data, &evaluate));
     if (cli->json) {
@@ -78,7 +61,7 @@ static lego_status run(cli_call *cli, const void *arguments)
     }
 done:
     lego_string_free(document);
-    lego_torch_session_free(torch.session);
+    cli_forward_free(torch);
     lego_dataset_free(data);
     lego_model_free(model);
     return status;

@@ -15,6 +15,8 @@
     X(profile)                 \
     X(optimize)                \
     X(run)                     \
+    X(infer)                   \
+    X(bench)                   \
     X(info)                    \
     X(help)
 
