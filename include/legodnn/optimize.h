@@ -57,7 +57,8 @@ LEGO_API void lego_optimizer_free(lego_optimizer *optimizer);
 LEGO_API lego_status lego_optimizer_predict(lego_prediction *out, const lego_optimizer *optimizer,
                                             const lego_selection *selection);
 
-/** One or several selections that answer a budget, best first, or the points of a frontier. */
+/** One or several selections that answer a budget, best first, or the points of a frontier. Refers to the optimizer's
+ * store, which must outlive it. */
 typedef struct lego_solution lego_solution;
 
 typedef struct lego_solve_options {
