@@ -251,13 +251,18 @@ done:
     return status;
 }
 
-/* Element-wise steps write over an input that dies with them. Returns that input's index, or LG_NONE. */
+/* Element-wise steps write over an input that dies with them. Returns that input's index, or LG_NONE. Not where channels
+ * are padded: oneDNN 2.6.3's addition with an activation then computes wrong numbers in place. */
 static int32_t input_to_overwrite(const lg_plan *plan, int32_t step, const operation *op)
 {
     const lg_program *program = plan->program;
     const lg_step *what = &program->steps[step];
+    int64_t dims[4];
 
     if ((what->kind != LG_STEP_ADD && what->kind != LG_STEP_ACT) || op->kind != CALL)
+        return LG_NONE;
+    lg_work_dims(dims, &program->cells[what->output]);
+    if (op->candidate.out == LG_LAYOUT_BLOCKED && dims[1] % lg_kernels_block() != 0)
         return LG_NONE;
     for (int32_t i = 0; i < what->n_inputs; i++)
         if (op->in[i].kind == BUFFER && program->cells[program->cells[what->inputs[i]].base].last == step)

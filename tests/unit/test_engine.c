@@ -215,6 +215,80 @@ static void test_engine__two_threads_equal_the_oracle(void **state)
     lg_graph_free(graph);
 }
 
+/* --- every candidate, not only the fastest --- */
+
+/* Costs that make a planner prefer what `favourite` names. */
+static void prefer(lg_packed_cache *to, const lg_packed_cache *from, const char *favourite)
+{
+    lg_json *known, *changed, *works;
+
+    assert_ok(lg_packed_cache_tuning_to_json(&known, from));
+    assert_ok(lg_json_create_object(&changed));
+    assert_ok(lg_json_set_string(changed, "schema", "legodnn.tuning/1"));
+    assert_ok(lg_json_set_object(&works, changed, "costs_us"));
+    const lg_json *costs;
+    assert_ok(lg_json_get_object(&costs, known, "costs_us", "tuning"));
+    lg_json_each(work, costs) {
+        lg_json *candidates;
+        assert_ok(lg_json_set_object(&candidates, works, lg_json_key(work)));
+        lg_json_each(candidate, work) {
+            const char *name = lg_json_key(candidate);
+            double us = strstr(name, favourite) && !strstr(lg_json_key(work), "reorder") ? 1e-3 : 1e3;
+            if (!lg_json_is_number(candidate))
+                us = NAN; /* there is none: null */
+            assert_ok(lg_json_set_double(candidates, name, us));
+        }
+    }
+    assert_ok(lg_packed_cache_tuning_from_json(to, changed));
+    lg_json_free(known);
+    lg_json_free(changed);
+}
+
+/* Consumes the graph. */
+static void check_candidates(lg_graph *graph, uint64_t seed, const char *what)
+{
+    static const char *const favourites[] = { "plain>plain", "nhwc>nhwc", "blocked>blocked", "plain>blocked",
+                                              "winograd0",   "winograd1", "gemm0",           "merged" };
+    const struct engine_mode measured = { "onednn, measured", LEGO_ENGINE_ONEDNN, 0, 1, 1 };
+    lg_packed_cache *cache;
+    graph_io io;
+    gold g;
+
+    io_make(&io, graph, 1, seed);
+    gold_run(&g, graph, 1, (const float *const *)io.inputs);
+    assert_ok(lg_packed_cache_create(&cache, NULL));
+    check_mode(graph, 1, &measured, cache, &io, &g, what);
+    for (size_t i = 0; i < sizeof(favourites) / sizeof(favourites[0]); i++) {
+        const struct engine_mode mode = { favourites[i], LEGO_ENGINE_ONEDNN, 0, 0, 1 };
+        lg_packed_cache *forced;
+        assert_ok(lg_packed_cache_create(&forced, NULL));
+        prefer(forced, cache, favourites[i]);
+        check_mode(graph, 1, &mode, forced, &io, &g, what);
+        lg_packed_cache_unref(forced);
+    }
+    lg_packed_cache_unref(cache);
+    gold_free(&g);
+    io_free(&io);
+    lg_graph_free(graph);
+}
+
+static void test_engine__every_candidate_equals_the_oracle(void **state)
+{
+    for (int kind = 0; kind < 15; kind++)
+        for (uint64_t seed = 0; seed < (kind == 0 ? 20 : 5); seed++) {
+            char what[64];
+            maker m;
+            maker_start(&m, seed * 100 + (uint64_t)kind);
+            snprintf(what, sizeof(what), "op %d, seed %d", kind, (int)seed);
+            check_candidates(maker_finish(&m, one_op(&m, kind)), seed, what);
+        }
+    for (uint64_t seed = 200; seed < 215; seed++) {
+        char what[64];
+        snprintf(what, sizeof(what), "random graph %d", (int)seed);
+        check_candidates(make_random_graph(seed), seed, what);
+    }
+}
+
 /* --- residual sums: who may be overwritten --- */
 
 static void test_engine__residual_is_copied_where_it_is_still_needed(void **state)
@@ -642,6 +716,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine__every_op_equals_the_oracle),
         cmocka_unit_test(test_engine__random_graphs_equal_the_oracle),
+        cmocka_unit_test(test_engine__every_candidate_equals_the_oracle),
         cmocka_unit_test(test_engine__two_threads_equal_the_oracle),
         cmocka_unit_test(test_engine__residual_is_copied_where_it_is_still_needed),
         cmocka_unit_test(test_engine__exact_halves_equal_the_whole_bit_for_bit),
