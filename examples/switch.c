@@ -28,11 +28,13 @@ static lego_status make_sample(sample *out, lego_context *context, const char *p
     int64_t dims[LEGO_MAX_DIMS];
     int n_dims = 0;
     lego_store *store = NULL;
+    lego_selection *originals = NULL;
     lego_model *model = NULL;
     lego_status status;
 
     if ((status = lego_store_open(&store, context, path)) != LEGO_OK ||
-        (status = lego_store_compose(&model, store, NULL)) != LEGO_OK ||
+        (status = lego_selection_parse(&originals, store, "")) != LEGO_OK ||
+        (status = lego_store_compose(&model, store, originals)) != LEGO_OK ||
         (status = lego_model_input_shape(model, 0, &n_dims, dims)) != LEGO_OK)
         goto done;
     out->input = calloc((size_t)elements(n_dims, dims), sizeof(float));
@@ -43,6 +45,7 @@ static lego_status make_sample(sample *out, lego_context *context, const char *p
         status = LEGO_ENOMEM;
 done:
     lego_model_free(model);
+    lego_selection_free(originals);
     lego_store_free(store);
     return status;
 }

@@ -21,6 +21,7 @@ void check(lego_status status)
 struct Free {
     void operator()(lego_context *p) const { lego_context_free(p); }
     void operator()(lego_store *p) const { lego_store_free(p); }
+    void operator()(lego_selection *p) const { lego_selection_free(p); }
     void operator()(lego_model *p) const { lego_model_free(p); }
     void operator()(lego_runtime *p) const { lego_runtime_free(p); }
     void operator()(char *p) const { lego_string_free(p); }
@@ -60,7 +61,8 @@ void run(const char *path)
     auto context = create(lego_context_create);
     check(lego_context_set_threads(context.get(), 1));
     auto store = create(lego_store_open, context.get(), path);
-    auto original = create(lego_store_compose, store.get(), nullptr);
+    auto originals = create(lego_selection_parse, store.get(), "");
+    auto original = create(lego_store_compose, store.get(), originals.get());
 
     std::int64_t dims[LEGO_MAX_DIMS];
     int n_dims = 0;

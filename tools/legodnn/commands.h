@@ -9,7 +9,8 @@
     X(train)                    \
     X(extract)                  \
     X(retrain)                  \
-    X(eval)
+    X(eval)                     \
+    X(demo)
 
 #define CLI_ONLINE_COMMANDS(X) \
     X(profile)                 \
