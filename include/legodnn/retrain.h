@@ -38,7 +38,7 @@ typedef struct lego_retrain_options {
     const char *device;      /**< "cpu", "cuda", "cuda:N"; NULL = "cpu" */
 } lego_retrain_options;
 #define LEGO_RETRAIN_OPTIONS_INIT                                             \
-    { sizeof(lego_retrain_options), 1, 128, 3e-4, 1.0, 1e-3, 2, 30, LEGO_RETRAIN_COMPOSITION, LEGO_RETRAIN_MSE,        \
+    { sizeof(lego_retrain_options), 1, 32, 1e-3, 1.0, 1e-3, 2, 30, LEGO_RETRAIN_COMPOSITION, LEGO_RETRAIN_MSE,        \
       LEGO_TRAIN_AUTO, 0, NULL }
 
 typedef enum lego_retrain_outcome {
