@@ -63,6 +63,10 @@ static lego_status run_step(demo_job *demo, const char *what, const char *const 
     cli_printf(cli, "\n");
     (void)fflush(cli->out);
     code = cli_dispatch(argc, argv);
+    if (code == CLI_INFEASIBLE) { /* an answer, with the nearest budget that works */
+        cli_printf(cli, "(no selection is that fast)\n");
+        return LEGO_EINFEASIBLE;
+    }
     if (code != CLI_DONE) {
         cli->exit_code = code;
         cli->reported = 1;
@@ -137,27 +141,34 @@ done:
     return status;
 }
 
-/* Selections under falling latency budgets, each the cheapest loss of accuracy that fits. */
+/* Selections under falling latency budgets, each the cheapest loss of accuracy that fits; then those that can be met live,
+ * one after the other. */
 static lego_status try_budgets(demo_job *demo)
 {
     static const int percent[] = { 80, 60, 50 };
-    enum { N_BUDGETS = sizeof(percent) / sizeof(percent[0]) };
-    char file[PATH_BYTES + 32], budget[24], budgets[N_BUDGETS * 24] = "", what[96];
+    char file[PATH_BYTES + 32], budget[32], what[96], budgets[128] = "";
     double original_ms = 0.0;
+    size_t length = 0;
     lego_status status;
 
     (void)snprintf(file, sizeof(file), "%s/original.json", demo->folder);
     CLI_TRY(STEP(demo, "No limit: the original, and what it costs here", "optimize", demo->store, "--json", "-o",
                  file));
     CLI_TRY(read_number(&original_ms, demo, file, "predicted.latency_ms"));
-    for (size_t i = 0; i < N_BUDGETS; i++) {
+    for (size_t i = 0; i < sizeof(percent) / sizeof(percent[0]); i++) {
         (void)snprintf(budget, sizeof(budget), "%.4gms", original_ms * percent[i] / 100.0);
         (void)snprintf(what, sizeof(what), "The best selection in %d %% of the original's time", percent[i]);
-        (void)snprintf(budgets + strlen(budgets), sizeof(budgets) - strlen(budgets), "%s%s", i ? "," : "", budget);
-        CLI_TRY(STEP(demo, what, "optimize", demo->store, "--latency", budget));
+        status = STEP(demo, what, "optimize", demo->store, "--latency", budget);
+        if (status == LEGO_EINFEASIBLE)
+            continue;
+        CLI_TRY(status);
+        length += (size_t)snprintf(budgets + length, sizeof(budgets) - length, "%s%s", length ? "," : "", budget);
     }
-    CLI_TRY(STEP(demo, "Live: infer the test images without a pause while the limit falls", "run", demo->store,
-                 "--latency", budgets, "--data", demo->args->data, "--adapt"));
+    (void)snprintf(what, sizeof(what), "Live: infer without a pause while the budget changes");
+    if (length)
+        CLI_TRY(STEP(demo, what, "run", demo->store, "--latency", budgets, "--data", demo->args->data, "--threads", "1"));
+    else
+        CLI_TRY(STEP(demo, what, "run", demo->store, "--data", demo->args->data, "--threads", "1"));
 done:
     return status;
 }
@@ -185,7 +196,8 @@ static lego_status run(cli_call *cli, const void *arguments)
     CLI_TRY(STEP(&demo, "Distil the variants", "retrain", demo.store, "--data", data, "--limit", limit, "--epochs",
                  epochs));
     CLI_TRY(STEP(&demo, "Server profile: accuracy", "profile", demo.store, "--data", data));
-    CLI_TRY(STEP(&demo, "Device profile: latency on this machine", "profile", demo.store, "--latency"));
+    CLI_TRY(STEP(&demo, "Device profile: latency on this machine, one thread", "profile", demo.store, "--latency",
+                 "--threads", "1"));
     CLI_TRY(try_budgets(&demo));
     cli_printf(cli, "\nDone in %.0f s. The store that goes to the device: %s\nNext: legodnn info %s; legodnn help run\n",
                now_s() - start, demo.store, demo.store);
