@@ -1,3 +1,2 @@
-# docs/cli.md says what --help says
-sh "$LEGODNN_SOURCE/tools/cli-docs.sh" "$LEGODNN" > cli.md
-diff -u "$LEGODNN_SOURCE/docs/cli.md" cli.md
+# docs/cli.md is what the program says: legodnn help --markdown -o docs/cli.md
+"$LEGODNN" help --markdown | diff -u "$LEGODNN_SOURCE/docs/cli.md" -
