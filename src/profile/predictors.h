@@ -29,7 +29,7 @@ typedef struct lg_predictor {
     double mae, bias, max_error, kendall_tau; /* bias: mean of predicted - measured */
 } lg_predictor;
 
-#define LG_MAX_PREDICTORS 4
+#define LG_MAX_PREDICTORS 5
 
 /* Fit and check all candidates; predictors[0] is the best by held-out error. Without random compositions only those
  * that need no fit are there, in the order of trust, with NaN errors. Dispose of each with lg_predictor_dispose(); there are none after a failure. */

@@ -17,7 +17,7 @@
 #define DEFAULT_BATCH 64
 #define DEFAULT_MEMORY ((int64_t)1 << 30)
 #define MAX_ENVIRONMENTS 64
-#define MAX_HELD_OUT 10000
+#define MAX_HELD_OUT 1000
 #define MAX_BATCH 4096
 
 static lego_status check_arguments(lego_accuracy_options *opts, const lego_store *store, const lego_dataset *dataset)
