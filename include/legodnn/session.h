@@ -39,6 +39,22 @@ LEGO_API void lego_session_free(lego_session *session);
  */
 LEGO_API lego_status lego_session_run(lego_session *session, const float *const *inputs, float *const *outputs);
 
+/** What runs the session, with its version, e.g. "onednn 2.6.3". Borrowed. */
+LEGO_API const char *lego_session_engine(const lego_session *session);
+
+/**
+ * What each step runs: its node, the kernel, the memory layout, what was fused into it; one line a step.
+ * @param out  free with lego_string_free()
+ */
+LEGO_API lego_status lego_session_describe(char **out, const lego_session *session);
+
+/**
+ * Memory that the session holds, in bytes.
+ * @param weight_bytes      packed weights; may be NULL
+ * @param activation_bytes  activations and scratch of a run; may be NULL
+ */
+LEGO_API void lego_session_memory(const lego_session *session, size_t *weight_bytes, size_t *activation_bytes);
+
 #ifdef __cplusplus
 }
 #endif

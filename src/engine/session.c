@@ -59,3 +59,23 @@ lego_status lego_session_run(lego_session *session, const float *const *inputs, 
             return lg_error(LEGO_EINVAL, "outputs[%d] must not be NULL", (int)i);
     return lg_plan_run(session->plan, inputs, outputs);
 }
+
+const char *lego_session_engine(const lego_session *session)
+{
+    return lg_plan_engine(session->plan);
+}
+
+lego_status lego_session_describe(char **out, const lego_session *session)
+{
+    if (!out || !session)
+        return lg_error(LEGO_EINVAL, "out and session must not be NULL");
+    return lg_plan_describe(out, session->plan);
+}
+
+void lego_session_memory(const lego_session *session, size_t *weight_bytes, size_t *activation_bytes)
+{
+    if (weight_bytes)
+        *weight_bytes = lg_plan_weight_bytes(session->plan);
+    if (activation_bytes)
+        *activation_bytes = lg_plan_arena_bytes(session->plan);
+}

@@ -690,8 +690,10 @@ static void test_engine__session_runs_a_model(void **state)
     lg_graph *graph = make_random_graph(41);
     lego_session_options options = LEGO_SESSION_OPTIONS_INIT;
     lego_session *session;
+    size_t weight_bytes, activation_bytes;
     lego_model *model;
     graph_io io;
+    char *text;
     gold g;
 
     io_make(&io, graph, 2, 41);
@@ -701,6 +703,13 @@ static void test_engine__session_runs_a_model(void **state)
     assert_ok(lego_session_create(&session, NULL, model, &options));
     assert_ok(lego_session_run(session, (const float *const *)io.inputs, io.outputs));
     assert_true(error_of(io.outputs[0], g.values[graph->outputs[0]], gold_count(&g, graph->outputs[0])) < 1e-5);
+    assert_ok(lego_session_describe(&text, session));
+    assert_true(strlen(text) > 0);
+    lego_string_free(text);
+    assert_non_null(strstr(lego_session_engine(session), "onednn"));
+    lego_session_memory(session, &weight_bytes, NULL);
+    lego_session_memory(session, NULL, &activation_bytes);
+    assert_true(weight_bytes > 0 && activation_bytes > 0);
     assert_fails(LEGO_EINVAL, lego_session_run(session, NULL, io.outputs));
     assert_fails(LEGO_EINVAL, lego_session_create(NULL, NULL, model, NULL));
     assert_fails(LEGO_EINVAL, lego_session_run(NULL, (const float *const *)io.inputs, io.outputs));

@@ -129,6 +129,7 @@ static lego_status run(cli_call *cli, const void *arguments)
         CLI_TRY(cli_fail(cli, "out of memory"));
     CLI_TRY(create_buffers(inputs, outputs, cli, model, &info, args->batch));
     CLI_TRY(cli_forward_create(&forward, cli, model, args->engine, args->device, args->batch));
+    CLI_TRY(cli_forward_describe(cli, forward));
     CLI_TRY(measure(times_ms, cli, forward, inputs, outputs, args->samples));
     print_result(cli, args, times_ms, &info);
 done:
@@ -148,8 +149,9 @@ const cli_command cmd_bench = {
     .name = "bench",
     .summary = "time inferences of a model or a composition",
     .usage = "MODEL|STORE [--selection SEL] [--samples N] [--threads N] [options]",
-    .description = "Median and 90th percentile of one inference on this machine, after a warm-up of as many. For the\n"
-                   "latency of every variant, which budgets need, see 'legodnn help profile'.",
+    .description = "Median and 90th percentile of one inference on this machine, after a warm-up of as many; with\n"
+                   "-v, also the kernel of each layer. For the latency of every variant, which budgets need, see\n"
+                   "'legodnn help profile'.",
     .arguments = "MODEL",
     .min_args = 1,
     .max_args = 1,

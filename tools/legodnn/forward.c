@@ -60,6 +60,24 @@ void cli_forward_free(cli_forward *forward)
     free(forward);
 }
 
+lego_status cli_forward_describe(cli_call *cli, const cli_forward *forward)
+{
+    size_t weight_bytes, activation_bytes;
+    cli_text a, b;
+    char *text = NULL;
+    lego_status status = LEGO_OK;
+
+    if (cli->verbosity < 1 || !forward->session)
+        return LEGO_OK;
+    CLI_TRY(lego_session_describe(&text, forward->session));
+    lego_session_memory(forward->session, &weight_bytes, &activation_bytes);
+    cli_note(cli, "%s%s: %s of packed weights, %s of activations", text, lego_session_engine(forward->session),
+             cli_format_bytes(a, (double)weight_bytes), cli_format_bytes(b, (double)activation_bytes));
+done:
+    lego_string_free(text);
+    return status;
+}
+
 lego_status cli_forward_run(const float *const *inputs, float *const *outputs, void *payload)
 {
     cli_forward *forward = payload;

@@ -17,6 +17,8 @@ typedef struct cli_forward cli_forward;
 lego_status cli_forward_create(cli_forward **out, cli_call *cli, const lego_model *model, int engine,
                                const char *device, int64_t batch);
 void cli_forward_free(cli_forward *forward);
+/* With -v, what each step runs, on stderr; nothing for torch. */
+lego_status cli_forward_describe(cli_call *cli, const cli_forward *forward);
 /* A lego_forward_fn: `payload` is the cli_forward. */
 lego_status cli_forward_run(const float *const *inputs, float *const *outputs, void *payload);
 
