@@ -51,3 +51,6 @@ code=0
 for key in legodnn.bench/1 median_ms p90_ms samples threads engine; do
     grep -q "\"$key\"" bench.json || { echo "bench has no $key"; cat bench.json; exit 1; }
 done
+"$LEGODNN" bench m.safetensors --samples 3 --threads 1 -v 2> steps > /dev/null || exit 1
+grep -q '^conv1: .*batch norm folded, relu$' steps && grep -q 'of packed weights, .* of activations$' steps ||
+    { echo "bench -v does not say what runs"; cat steps; exit 1; }

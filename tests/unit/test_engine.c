@@ -704,7 +704,7 @@ static void test_engine__session_runs_a_model(void **state)
     assert_ok(lego_session_run(session, (const float *const *)io.inputs, io.outputs));
     assert_true(error_of(io.outputs[0], g.values[graph->outputs[0]], gold_count(&g, graph->outputs[0])) < 1e-5);
     assert_ok(lego_session_describe(&text, session));
-    assert_true(strlen(text) > 0);
+    assert_non_null(strstr(text, graph->nodes[0].name)); /* a convolution: nothing absorbs it */
     lego_string_free(text);
     assert_non_null(strstr(lego_session_engine(session), "onednn"));
     lego_session_memory(session, &weight_bytes, NULL);
