@@ -12,15 +12,12 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "legodnn/legodnn.h"
-#include "store/store.h"
+#include "open_store.h"
 
 #define N_RANDOM 20
 
 typedef struct bench {
-    lego_context *context;
-    lego_store *store;
-    lego_dataset *dataset;
+    opened at;
     lego_profile *profile;     /* server side; NULL: no predictions */
     lego_optimizer *optimizer; /* NULL without both profiles */
     double original;           /* accuracy on the test split */
@@ -28,24 +25,14 @@ typedef struct bench {
 
 static lego_status open_all(bench *b, const char *path, const char *spec, int64_t samples, int threads)
 {
-    lego_dataset_options options = LEGO_DATASET_OPTIONS_INIT;
-    const lg_value *input;
     char file[4096];
     lego_status status = LEGO_OK;
 
-    LG_TRY(lego_context_create(&b->context));
-    LG_TRY(lego_context_set_threads(b->context, threads));
-    LG_TRY(lego_store_open(&b->store, b->context, path));
-    input = &b->store->frame->values[b->store->frame->inputs[0]];
-    for (int i = 0; i < 3; i++)
-        options.input[i] = (int32_t)input->shape.dims[i + 1];
-    options.split = LEGO_SPLIT_TEST;
-    options.limit = samples;
-    LG_TRY(lego_dataset_open(&b->dataset, b->context, spec, &options));
+    LG_TRY(open_store(&b->at, path, spec, LEGO_SPLIT_TEST, samples, threads));
     snprintf(file, sizeof(file), "%s/%s", path, LEGO_PROFILE_SERVER_FILE);
     if (lego_profile_load(&b->profile, file) != LEGO_OK)
         fprintf(stderr, "no predictions: %s\n", lego_last_error());
-    else if (lego_optimizer_create(&b->optimizer, b->context, b->store, NULL) != LEGO_OK)
+    else if (lego_optimizer_create(&b->optimizer, b->at.context, b->at.store, NULL) != LEGO_OK)
         fprintf(stderr, "no budgets: %s\n", lego_last_error());
 done:
     return status;
@@ -57,8 +44,8 @@ static lego_status accuracy_of(double *accuracy, bench *b, const lego_selection 
     lego_evaluation evaluation;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lego_store_compose(&model, b->store, selection));
-    LG_TRY(lego_evaluate(&evaluation, b->context, model, b->dataset, NULL));
+    LG_TRY(lego_store_compose(&model, b->at.store, selection));
+    LG_TRY(lego_evaluate(&evaluation, b->at.context, model, b->at.dataset, NULL));
     *accuracy = evaluation.accuracy;
 done:
     lego_model_free(model);
@@ -74,9 +61,9 @@ static lego_status predicted_drop(double *drop, const bench *b, const lego_selec
     *drop = NAN;
     if (!b->profile)
         return LEGO_OK;
-    LG_TRY(lg_selection_create(&original, b->store, NULL));
-    LG_TRY(lego_profile_predict_accuracy(&without, b->profile, b->store, original));
-    LG_TRY(lego_profile_predict_accuracy(&with, b->profile, b->store, selection));
+    LG_TRY(lg_selection_create(&original, b->at.store, NULL));
+    LG_TRY(lego_profile_predict_accuracy(&without, b->profile, b->at.store, original));
+    LG_TRY(lego_profile_predict_accuracy(&with, b->profile, b->at.store, selection));
     *drop = without - with;
 done:
     lego_selection_free(original);
@@ -86,10 +73,10 @@ done:
 /* Block b's variant number `rank`, or its last one: uniform selections of stores whose blocks have different menus. */
 static lego_status uniform(lego_selection **out, const bench *b, int32_t rank)
 {
-    lego_status status = lg_selection_create(out, b->store, NULL);
+    lego_status status = lg_selection_create(out, b->at.store, NULL);
 
-    for (int32_t i = 0; status == LEGO_OK && i < b->store->n_blocks; i++) {
-        const int32_t n = b->store->blocks[i].n_variants;
+    for (int32_t i = 0; status == LEGO_OK && i < b->at.store->n_blocks; i++) {
+        const int32_t n = b->at.store->blocks[i].n_variants;
 
         (*out)->variants[i] = rank < n ? rank : n - 1;
     }
@@ -100,8 +87,8 @@ static int32_t longest_menu(const bench *b)
 {
     int32_t n = 0;
 
-    for (int32_t i = 0; i < b->store->n_blocks; i++)
-        n = b->store->blocks[i].n_variants > n ? b->store->blocks[i].n_variants : n;
+    for (int32_t i = 0; i < b->at.store->n_blocks; i++)
+        n = b->at.store->blocks[i].n_variants > n ? b->at.store->blocks[i].n_variants : n;
     return n;
 }
 
@@ -124,7 +111,7 @@ static lego_status run_uniform(bench *b, double *accuracies, double *latencies)
         }
         if (rank == 0)
             b->original = accuracies[0];
-        printf("| all %s | %.2f | %.2f | %.2f |\n", b->store->blocks[0].variants[selection->variants[0]].name,
+        printf("| all %s | %.2f | %.2f | %.2f |\n", b->at.store->blocks[0].variants[selection->variants[0]].name,
                100.0 * accuracies[rank], 100.0 * (b->original - accuracies[rank]), 100.0 * drop);
         lego_selection_free(selection);
         selection = NULL;
@@ -145,9 +132,9 @@ static lego_status run_random(bench *b)
     for (int i = 0; i < N_RANDOM; i++) {
         double accuracy, drop, predicted;
 
-        LG_TRY(lg_selection_create(&selection, b->store, NULL));
-        for (int32_t k = 0; k < b->store->n_blocks; k++)
-            selection->variants[k] = (int32_t)lg_rng_below(&rng, (uint64_t)b->store->blocks[k].n_variants);
+        LG_TRY(lg_selection_create(&selection, b->at.store, NULL));
+        for (int32_t k = 0; k < b->at.store->n_blocks; k++)
+            selection->variants[k] = (int32_t)lg_rng_below(&rng, (uint64_t)b->at.store->blocks[k].n_variants);
         LG_TRY(accuracy_of(&accuracy, b, selection));
         LG_TRY(predicted_drop(&predicted, b, selection));
         drop = b->original - accuracy;
@@ -215,7 +202,7 @@ done:
 
 int main(int argc, char **argv)
 {
-    bench b = { NULL, NULL, NULL, NULL, NULL, 0.0 };
+    bench b = { .original = 0.0 };
     double *accuracies = NULL, *latencies = NULL;
     lego_status status = LEGO_OK;
 
@@ -238,8 +225,6 @@ done:
     lg_free(latencies);
     lego_optimizer_free(b.optimizer);
     lego_profile_free(b.profile);
-    lego_dataset_free(b.dataset);
-    lego_store_free(b.store);
-    lego_context_free(b.context);
+    close_store(&b.at);
     return status == LEGO_OK ? 0 : 1;
 }

@@ -10,42 +10,21 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "open_store.h"
 #include "profile/design.h"
 #include "profile/tree.h"
 
 typedef struct bench {
-    lego_context *context;
-    lego_store *store;
-    lego_dataset *dataset;
+    opened at;
     lg_design design;
     lg_tree tree;
 } bench;
-
-static lego_status open_all(bench *b, const char *path, const char *spec, int64_t samples, int threads)
-{
-    lego_dataset_options options = LEGO_DATASET_OPTIONS_INIT;
-    const lg_value *input;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lego_context_create(&b->context));
-    LG_TRY(lego_context_set_threads(b->context, threads));
-    LG_TRY(lego_store_open(&b->store, b->context, path));
-    input = &b->store->frame->values[b->store->frame->inputs[0]];
-    for (int i = 0; i < 3; i++)
-        options.input[i] = (int32_t)input->shape.dims[i + 1];
-    options.split = LEGO_SPLIT_VAL;
-    options.limit = samples;
-    LG_TRY(lego_dataset_open(&b->dataset, b->context, spec, &options));
-    LG_TRY(lg_design_create(&b->design, b->store, 3, 0, 0));
-done:
-    return status;
-}
 
 static lego_status run_shared(bench *b, double *seconds)
 {
     lg_tree_options options = { LEGO_ENGINE_AUTO, 64, (int64_t)1 << 30 };
     uint64_t start = lg_clock_ns();
-    lego_status status = lg_tree_evaluate(&b->tree, b->context, b->store, b->dataset, lego_task_classification(),
+    lego_status status = lg_tree_evaluate(&b->tree, b->at.context, b->at.store, b->at.dataset, lego_task_classification(),
                                           b->design.n, b->design.selections, &options);
 
     *seconds = lg_clock_ms_since(start) / 1e3;
@@ -63,11 +42,11 @@ static lego_status run_from_input(bench *b, double *seconds, double *difference)
         lego_model *model = NULL;
         lego_evaluation result = { .accuracy = 0.0 };
 
-        status = lg_selection_create(&selection, b->store, lg_design_selection(&b->design, i));
+        status = lg_selection_create(&selection, b->at.store, lg_design_selection(&b->design, i));
         if (status == LEGO_OK)
-            status = lego_store_compose(&model, b->store, selection);
+            status = lego_store_compose(&model, b->at.store, selection);
         if (status == LEGO_OK)
-            status = lego_evaluate(&result, b->context, model, b->dataset, NULL);
+            status = lego_evaluate(&result, b->at.context, model, b->at.dataset, NULL);
         *difference = fmax(*difference, fabs(result.accuracy - b->tree.metrics[i * b->tree.n_metrics]));
         lego_model_free(model);
         lego_selection_free(selection);
@@ -78,7 +57,7 @@ static lego_status run_from_input(bench *b, double *seconds, double *difference)
 
 int main(int argc, char **argv)
 {
-    bench b = { .context = NULL };
+    bench b = { .at = { NULL, NULL, NULL } };
     double shared = 0.0, naive = 0.0, difference = 0.0;
     lego_status status = LEGO_OK;
 
@@ -86,8 +65,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_profile STORE DATA [samples [threads]]\n");
         return 2;
     }
-    LG_TRY(open_all(&b, argv[1], argv[2], argc > 3 ? strtol(argv[3], NULL, 10) : 1000,
-                    argc > 4 ? (int)strtol(argv[4], NULL, 10) : 0));
+    LG_TRY(open_store(&b.at, argv[1], argv[2], LEGO_SPLIT_VAL, argc > 3 ? strtol(argv[3], NULL, 10) : 1000,
+                      argc > 4 ? (int)strtol(argv[4], NULL, 10) : 0));
+    LG_TRY(lg_design_create(&b.design, b.at.store, 3, 0, 0));
     LG_TRY(run_shared(&b, &shared));
     LG_TRY(run_from_input(&b, &naive, &difference));
     printf("%d compositions, %lld samples\n", b.design.n, (long long)b.tree.n_samples);
@@ -99,8 +79,6 @@ done:
         fprintf(stderr, "bench_profile: %s\n", lego_last_error());
     lg_tree_dispose(&b.tree);
     lg_design_dispose(&b.design);
-    lego_dataset_free(b.dataset);
-    lego_store_free(b.store);
-    lego_context_free(b.context);
+    close_store(&b.at);
     return status == LEGO_OK ? 0 : 1;
 }

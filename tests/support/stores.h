@@ -23,7 +23,7 @@ static inline lg_graph *make_small_variant(const lg_block *block, int64_t width,
     maker_start(&m, seed);
     assert_ok(lg_graph_add_input(&x, m.graph, block->inputs[0], LEGO_DTYPE_F32,
                                  &(lg_shape){ 3, { SMALL_CHANNELS, SMALL_SIDE, SMALL_SIDE } }));
-    m.n_layers = 100 * (1 + atoi(block->name + 1)); /* names unlike those of other blocks */
+    m.n_layers = 100 * (1 + (int)strtol(block->name + 1, NULL, 10)); /* names unlike those of other blocks */
     x = make_conv(&m, x, width, 3, 1, 1, 1);
     x = make_unary(&m, x, "relu", NULL);
     x = make_conv(&m, x, SMALL_CHANNELS, 3, 1, 1, 1);

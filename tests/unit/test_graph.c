@@ -136,7 +136,7 @@ static void test_graph__cycles_and_broken_references_are_named(void **state)
     lg_graph_free(copy);
 
     assert_ok(lg_graph_clone(&copy, graph));
-    strcpy(copy->nodes[3].name, "conv0"); /* was conv3 */
+    memcpy(copy->nodes[3].name, "conv0", sizeof("conv0")); /* was conv3 */
     assert_fails(LEGO_EINVAL, lg_graph_validate(copy));
     assert_says("two nodes are named 'conv0'");
     lg_graph_free(copy);

@@ -1,8 +1,8 @@
 /* graph/channels: which channels go together, what is frozen and why, and that removing channels which were zero
  * changes nothing (run by the reference engine, bit for bit). */
+#include "support/exact.h"
 #include "support/graphs.h"
 
-#include "engine/engine.h"
 #include "support/eval.h"
 #include "graph/channels.h"
 
@@ -305,22 +305,6 @@ static void zero_grouped_columns(lg_graph *graph, const lg_channels *channels, c
     }
 }
 
-static float *run(const lg_graph *graph, const float *input, int batch)
-{
-    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
-    lg_plan *plan;
-    float *output;
-
-    options.engine = LEGO_ENGINE_REF;
-    options.batch = batch;
-    options.exact = 1;
-    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(LG_CALLOC(&output, batch * lg_value_elements(&graph->values[graph->outputs[0]])));
-    assert_ok(lg_plan_run(plan, &input, &output));
-    lg_plan_free(plan);
-    return output;
-}
-
 static void test_channels__removing_zeroed_channels_changes_nothing(void **state)
 {
     int64_t n_removed = 0, n_grouped = 0, n_narrower_groups = 0;
@@ -356,7 +340,7 @@ static void test_channels__removing_zeroed_channels_changes_nothing(void **state
         lg_rng_init(&rng, seed, 9);
         for (int64_t i = 0; i < n_in; i++)
             input[i] = (float)lg_rng_normal(&rng);
-        float *before = run(graph, input, 2), *after = run(pruned, input, 2);
+        float *before = run_exact(graph, input, 2), *after = run_exact(pruned, input, 2);
         for (int64_t i = 0; i < n_out; i++)
             if (!(before[i] == after[i]))
                 fail_msg("seed %d, output %d: %.9g became %.9g", (int)seed, (int)i, before[i], after[i]);
@@ -387,7 +371,7 @@ static void test_channels__evaluator_agrees_with_the_reference_engine(void **sta
         lg_rng_init(&rng, seed, 9);
         for (int64_t i = 0; i < n_in; i++)
             wide[i] = input[i] = (float)lg_rng_normal(&rng);
-        float *output = run(graph, input, 2);
+        float *output = run_exact(graph, input, 2);
         eval_value *values = eval_graph(graph, wide, 2);
         double largest = 0.0;
         for (int64_t i = 0; i < n_out; i++)

@@ -1,10 +1,10 @@
 /* extract/: blocks against the reference's tables, against brute force, on random graphs; what extract refuses. */
+#include "support/exact.h"
 #include "support/graphs.h"
 
 #include <math.h>
 #include <time.h>
 
-#include "engine/engine.h"
 #include "extract/extract.h"
 #include "legodnn/block.h"
 #include "store/store.h"
@@ -520,18 +520,6 @@ static lego_extract_options options_of(const double *sparsities, size_t n)
     return options;
 }
 
-static void run(float *out, const lg_graph *graph, const float *in)
-{
-    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
-    lg_plan *plan;
-
-    options.engine = LEGO_ENGINE_REF;
-    options.exact = 1;
-    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &in, &out));
-    lg_plan_free(plan);
-}
-
 static void check_composition(const char *name, int32_t width, int32_t size, const char *path)
 {
     const double sparsities[] = { 0.6 };
@@ -563,10 +551,10 @@ static void check_composition(const char *name, int32_t width, int32_t size, con
     lg_rng_init(&rng, 1, 1);
     for (int64_t i = 0; i < n_in; i++)
         in[i] = (float)lg_rng_normal(&rng);
-    run(expected, model->graph, in);
-    run(out, originals->graph, in);
+    run_exact_into(expected, model->graph, in, 1);
+    run_exact_into(out, originals->graph, in, 1);
     assert_memory_equal(out, expected, (size_t)n_out * sizeof(float));
-    run(out, pruned->graph, in); /* it runs; what it says is pruning's business */
+    run_exact_into(out, pruned->graph, in, 1); /* it runs; what it says is pruning's business */
     lg_free(in);
     lg_free(expected);
     lg_free(out);
@@ -619,13 +607,13 @@ static void test_extract__random_graphs_compose_bit_for_bit(void **state)
         assert_ok(LG_CALLOC(&out, n_out));
         for (int64_t i = 0; i < n_in; i++)
             in[i] = (float)(i % 7) - 3.0f;
-        run(expected, model.graph, in);
-        run(out, composed, in);
+        run_exact_into(expected, model.graph, in, 1);
+        run_exact_into(out, composed, in, 1);
         assert_memory_equal(out, expected, (size_t)n_out * sizeof(float));
         lg_graph_free(composed);
         assert_ok(lego_selection_set(selection, 0, lego_store_n_variants(store, 0) - 1));
         assert_ok(lg_store_compose(&composed, store, selection->variants));
-        run(out, composed, in);
+        run_exact_into(out, composed, in, 1);
         lg_graph_free(composed);
         lg_free(in);
         lg_free(expected);

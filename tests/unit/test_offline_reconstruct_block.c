@@ -1,27 +1,10 @@
 /* Variants of one block: widths as asked, errors against l1, exact cases, environments. */
 #include <math.h>
 
-#include "base/blas.h"
 #include "engine/engine.h"
 #include "prune/reconstruct_block.h"
+#include "support/context.h"
 #include "support/graphs.h"
-
-/* One thread: the layers are too small to share. */
-static lego_context *context;
-
-static int make_context(void **state)
-{
-    (void)state;
-    lg_blas_set_threads(1);
-    return lego_context_create(&context) != LEGO_OK || lego_context_set_threads(context, 1) != LEGO_OK;
-}
-
-static int free_context(void **state)
-{
-    (void)state;
-    lego_context_free(context);
-    return 0;
-}
 
 enum { N_FIT = 96, N_TEST = 48, N_IMAGES = N_FIT + N_TEST };
 

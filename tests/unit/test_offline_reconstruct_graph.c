@@ -2,51 +2,10 @@
  * Oracles: the unfolded graph on the exact reference engine, finite differences, the closed form of a softmax. */
 #include <math.h>
 
-#include "base/blas.h"
-#include "engine/engine.h"
 #include "prune/reconstruct_fisher.h"
+#include "support/context.h"
+#include "support/exact.h"
 #include "support/graphs.h"
-
-/* One thread: the layers are too small to share. */
-static lego_context *context;
-
-static int make_context(void **state)
-{
-    (void)state;
-    lg_blas_set_threads(1);
-    return lego_context_create(&context) != LEGO_OK || lego_context_set_threads(context, 1) != LEGO_OK;
-}
-
-static int free_context(void **state)
-{
-    (void)state;
-    lego_context_free(context);
-    return 0;
-}
-
-static float *random_values(int64_t n, uint64_t seed)
-{
-    float *values = lg_calloc((size_t)n, sizeof(float));
-    lg_rng rng;
-
-    lg_rng_init(&rng, seed, 11);
-    for (int64_t i = 0; i < n; i++)
-        values[i] = (float)lg_rng_normal(&rng);
-    return values;
-}
-
-/* Output 0 of the graph as written, for n images of its one input; free with lg_free. */
-static float *run_exact(const lg_graph *graph, const float *images, int64_t n)
-{
-    lg_plan_options options = { .engine = LEGO_ENGINE_REF, .batch = (int)n, .n_threads = 1, .exact = 1 };
-    float *out = lg_calloc((size_t)(n * lg_value_elements(&graph->values[graph->outputs[0]])), sizeof(float));
-    lg_plan *plan;
-
-    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &images, &out));
-    lg_plan_free(plan);
-    return out;
-}
 
 static int64_t input_elements(const lg_graph *graph)
 {

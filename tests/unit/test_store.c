@@ -1,4 +1,5 @@
 /* store/: what is written comes back, a damaged or lying store is refused, a failed write leaves the old one. */
+#include "support/exact.h"
 #include "support/graphs.h"
 
 #include <dirent.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "engine/engine.h"
 #include "store/manifest.h"
 #include "store/store.h"
 
@@ -118,18 +118,6 @@ static lego_store *open_store(const char *path)
 
 /* --- running --- */
 
-static void run(float *out, const lg_graph *graph, const float *in)
-{
-    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
-    lg_plan *plan;
-
-    options.engine = LEGO_ENGINE_REF;
-    options.exact = 1;
-    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &in, &out));
-    lg_plan_free(plan);
-}
-
 static void fill(float *data, size_t n)
 {
     lg_rng rng;
@@ -144,8 +132,8 @@ static void assert_same_output(const lg_graph *a, const lg_graph *b)
     float in[3 * SIZE * SIZE], x[6 * SIZE * SIZE], y[6 * SIZE * SIZE];
 
     fill(in, 3 * SIZE * SIZE);
-    run(x, a, in);
-    run(y, b, in);
+    run_exact_into(x, a, in, 1);
+    run_exact_into(y, b, in, 1);
     assert_memory_equal(x, y, sizeof(x));
 }
 
@@ -201,7 +189,7 @@ static void test_store__segments_run_like_the_composition(void **state)
 
     fill(in, 3 * SIZE * SIZE);
     assert_ok(lg_store_compose(&composed, store, mixed));
-    run(expected, composed, in);
+    run_exact_into(expected, composed, in, 1);
     assert_int_equal(segments->n_segments, 5); /* stem, b0, conv, b1, conv */
     assert_int_equal(segments->n_slots, 6);
     for (int32_t i = 0; i < segments->n_slots; i++)
@@ -215,7 +203,7 @@ static void test_store__segments_run_like_the_composition(void **state)
             assert_ok(lg_store_variant_graph(&graph, store, segment->block, mixed[segment->block]));
         assert_int_equal(segment->n_inputs, 1);
         assert_true(segments->last_use[segment->inputs[0]] == s);
-        run(pool[segment->outputs[0]], graph, pool[segment->inputs[0]]);
+        run_exact_into(pool[segment->outputs[0]], graph, pool[segment->inputs[0]], 1);
     }
     assert_int_equal(segments->last_use[segments->outputs[0]], segments->n_segments);
     assert_memory_equal(pool[segments->outputs[0]], expected, sizeof(expected));

@@ -1,10 +1,10 @@
 /* torch/exec_torch.c: graphs on ATen against the reference engine; gradients, recipes, weights in and out. */
 #include "support/eval.h"
+#include "support/exact.h"
 #include "support/graphs.h"
 
 #include <math.h>
 
-#include "engine/engine.h"
 #include "legodnn/torch.h"
 #include "torch/torch.h"
 
@@ -17,17 +17,6 @@ static int load(void **state)
     return lg_torch_open(&api, NULL, "cpu") == LEGO_OK ? 0 : -1;
 }
 
-static float *random_floats(int64_t n, uint64_t seed)
-{
-    float *data = lg_calloc((size_t)n, sizeof(float));
-    lg_rng rng;
-
-    lg_rng_init(&rng, seed, 3);
-    for (int64_t i = 0; i < n; i++)
-        data[i] = (float)lg_rng_normal(&rng);
-    return data;
-}
-
 static const lg_value *in(const lg_graph *graph)
 {
     return &graph->values[graph->inputs[0]];
@@ -36,22 +25,6 @@ static const lg_value *in(const lg_graph *graph)
 static int64_t out_count(const lg_graph *graph)
 {
     return BATCH * lg_value_elements(&graph->values[graph->outputs[0]]);
-}
-
-/* What the reference engine computes, nothing folded. */
-static float *reference(const lg_graph *graph, const float *x)
-{
-    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
-    float *y = lg_calloc((size_t)out_count(graph), sizeof(float));
-    lg_plan *plan = NULL;
-
-    options.engine = LEGO_ENGINE_REF;
-    options.batch = BATCH;
-    options.exact = 1;
-    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &x, &y));
-    lg_plan_free(plan);
-    return y;
 }
 
 static void assert_close(const float *got, const float *want, int64_t n, double tolerance, uint64_t seed)
@@ -83,8 +56,8 @@ static void test_torch_exec__random_graphs_equal_the_reference_engine(void **sta
 {
     for (uint64_t seed = 0; seed < 60; seed++) {
         lg_graph *graph = make_random_graph(seed);
-        float *x = random_floats(BATCH * lg_value_elements(in(graph)), seed);
-        float *want = reference(graph, x), *eval, *frozen, *wide;
+        float *x = random_values(BATCH * lg_value_elements(in(graph)), seed);
+        float *want = run_exact(graph, x, BATCH), *eval, *frozen, *wide;
         lg_torch_net *net;
 
         assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
@@ -111,7 +84,7 @@ static void test_torch_exec__graphs_of_every_op_equal_their_definitions(void **s
     for (uint64_t seed = 0; seed < 80; seed++) {
         lg_graph *graph = make_wide_graph(seed);
         const int64_t n_in = BATCH * lg_value_elements(in(graph)), n_out = out_count(graph);
-        float *x = random_floats(n_in, seed), *want = lg_calloc((size_t)n_out, sizeof(float)), *got;
+        float *x = random_values(n_in, seed), *want = lg_calloc((size_t)n_out, sizeof(float)), *got;
         double *wide = lg_calloc((size_t)n_in, sizeof(double));
         eval_value *values;
         lg_torch_net *net;
@@ -185,7 +158,7 @@ static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **sta
 {
     for (uint64_t seed = 100; seed < 108; seed++) {
         lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
-        float *x = random_floats(BATCH * lg_value_elements(in(graph)), seed);
+        float *x = random_values(BATCH * lg_value_elements(in(graph)), seed);
         double before, after, square, h;
         lg_torch_net *net;
         double *decay;
@@ -209,7 +182,7 @@ static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **sta
 static void test_torch_exec__bf16_is_near_float32(void **state)
 {
     lg_graph *graph = make_random_graph(7);
-    float *x = random_floats(BATCH * lg_value_elements(in(graph)), 7), *want = reference(graph, x), *got;
+    float *x = random_values(BATCH * lg_value_elements(in(graph)), 7), *want = run_exact(graph, x, BATCH), *got;
     lg_torch_net *net;
 
     assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
@@ -251,7 +224,7 @@ static void test_torch_exec__training_moves_running_statistics(void **state)
     maker m;
     lg_graph *graph;
     lg_torch_net *net;
-    float *x = random_floats(BATCH * 2 * 9, 5), *y, after[2];
+    float *x = random_values(BATCH * 2 * 9, 5), *y, after[2];
     double mean[2] = { 0 };
     const float *before;
 
@@ -279,13 +252,13 @@ static void test_torch_exec__session_runs_a_zoo_model(void **state)
         lego_zoo_options options = LEGO_ZOO_OPTIONS_INIT;
         lego_model *model = NULL;
         lego_torch_session *session = NULL;
-        float *x = random_floats(BATCH * 3 * 1024, i), *want, *y;
+        float *x = random_values(BATCH * 3 * 1024, i), *want, *y;
 
         options.width = i == 0 ? 8 : 0;
         options.width_mult = i == 1 ? 0.25 : 0.0;
         options.classes = 10;
         assert_ok(lego_zoo_build(&model, NULL, names[i], &options));
-        want = reference(model->graph, x);
+        want = run_exact(model->graph, x, BATCH);
         y = lg_calloc((size_t)out_count(model->graph), sizeof(float));
         assert_ok(lego_torch_session_create(&session, NULL, model, NULL));
         assert_ok(lego_torch_session_run(session, BATCH, (const float *const[]){ x }, (float *const[]){ y }));
