@@ -4,6 +4,7 @@ set -eu
 "$LEGODNN" extract model.safetensors -o store -v
 "$LEGODNN" info store --verify
 "$LEGODNN" extract model.safetensors --explain --json --ratio 0.5 | grep schema
+"$LEGODNN" extract model.safetensors -o store 2> notes && grep -c "give --data" notes
 # the store is replaced by another one
 "$LEGODNN" extract model.safetensors -o store --sparsity 0,0.5 --criterion fpgm --round-to 4 -q --json | grep -c '"s0.5"'
 

@@ -107,6 +107,9 @@ static lego_status run(cli_call *cli, const void *arguments)
     extract.dataset = data;
     CLI_TRY(lego_extract(cli->context, model, cli->output, &extract));
     CLI_TRY(describe_store(cli));
+    if (!args->data)
+        cli_note(cli, "without images the variants are cut but not re-fitted and lose most of their accuracy: give --data "
+                      "DATA, or distil them with 'legodnn retrain %s'", cli->output);
 done:
     lego_dataset_free(data);
     lego_model_free(model);
