@@ -1,0 +1,460 @@
+/* The walk: a checked protobuf becomes a graph, node by node in the file's order.
+ *
+ *   declare   every name of the file: inputs, initialisers, outputs of nodes; each must be made once
+ *   mark      what the outputs need: exporters leave dead nodes behind
+ *   convert   each node is folded if it is constant, otherwise its converter appends to the graph
+ *   report    nodes that cannot be imported do not stop the walk: all of them are named at its end
+ *
+ * ONNX demands that nodes stand in an order in which they can run, so a name read before it is made is an error, and
+ * there are no cycles. What depends on a node that failed is skipped without a second message. */
+#include "import/onnx.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+#define MAX_FILE INT32_MAX      /* protobuf's own limit */
+#define FOLD_BYTES (64 << 20)   /* folding may create this, and four times the size of the file */
+
+static const char *text_of(const char *text)
+{
+    return text ? text : "";
+}
+
+/* --- declare --- */
+
+static lego_status declare(lg_onnx_value **out, lg_onnx *import, const char *name, int32_t producer)
+{
+    lg_onnx_value *value = &import->values[import->n_values];
+
+    *out = NULL;
+    if (lg_name_map_add(&import->names, name, import->n_values) != LG_NONE)
+        return lg_error(LEGO_EFORMAT, "%s: two nodes, inputs or initialisers make the value '%s'", import->path, name);
+    *value = (lg_onnx_value){ .name = name, .producer = producer, .value = LG_NONE, .weight = LG_NONE };
+    import->n_values++;
+    *out = value;
+    return LEGO_OK;
+}
+
+static lego_status declare_initializers(lg_onnx *import)
+{
+    lg_onnx_value *value;
+    lego_status status = LEGO_OK;
+
+    if (import->proto->n_sparse_initializer > 0)
+        return lg_error(LEGO_EUNSUPPORTED, "%s: sparse initialisers; export dense ones", import->path);
+    for (size_t i = 0; i < import->proto->n_initializer; i++) {
+        const Onnx__TensorProto *proto = import->proto->initializer[i];
+
+        if (!proto->name || !*proto->name)
+            return lg_error(LEGO_EFORMAT, "%s: initialiser %zu has no name", import->path, i);
+        LG_TRY(declare(&value, import, proto->name, LG_NONE));
+        LG_TRY(lg_onnx_tensor(&value->constant, import, proto, proto->name));
+        value->is_constant = 1;
+    }
+done:
+    return status;
+}
+
+/* A graph input: F32, the batch first. The shape of the one input may be given from outside. */
+static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__ValueInfoProto *info,
+                              const lego_import_options *options)
+{
+    const Onnx__TypeProto__Tensor *type;
+
+    if (!info->type || info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' is no tensor", import->path, info->name);
+    type = info->type->tensor_type;
+    if (type->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
+        return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' has element type %d, graphs take FLOAT (1)", import->path,
+                        info->name, (int)type->elem_type);
+    if (!type->shape && options->n_input_dims == 0)
+        return lg_error(LEGO_EINVAL, "%s: input '%s' has no shape; give it (--input)", import->path, info->name);
+    shape->n_dims = type->shape ? (int32_t)(type->shape->n_dim > LEGO_MAX_DIMS ? LEGO_MAX_DIMS + 1
+                                                                               : type->shape->n_dim)
+                                : options->n_input_dims;
+    if (shape->n_dims < 1 || shape->n_dims > LEGO_MAX_DIMS)
+        return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' has %d axes, 1 to %d are possible", import->path,
+                        info->name, (int)shape->n_dims, LEGO_MAX_DIMS);
+    if (options->n_input_dims != 0 && options->n_input_dims != shape->n_dims)
+        return lg_error(LEGO_EINVAL, "%s: %d extents are given for input '%s', which has %d axes", import->path,
+                        (int)options->n_input_dims, info->name, (int)shape->n_dims);
+    for (int i = 0; i < shape->n_dims; i++) {
+        const Onnx__TensorShapeProto__Dimension *dim = type->shape ? type->shape->dim[i] : NULL;
+        const int fixed = dim && dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        const int64_t given = options->n_input_dims ? options->input_dims[i] : LG_NONE;
+
+        shape->dims[i] = fixed ? dim->dim_value : given;
+        if (fixed && (shape->dims[i] < 0 || shape->dims[i] > INT32_MAX))
+            return lg_error(LEGO_EFORMAT, "%s: input '%s': extent %lld of axis %d", import->path, info->name,
+                            (long long)shape->dims[i], i);
+        if (i == 0) /* the batch */
+            continue;
+        if (!fixed && given == LG_NONE)
+            return lg_error(LEGO_EINVAL, "%s: input '%s': the extent of axis %d (%s) is open; give the shape (--input)",
+                            import->path, info->name, i, text_of(dim ? dim->dim_param : NULL));
+        if (given != LG_NONE && given != shape->dims[i])
+            return lg_error(LEGO_EINVAL, "%s: input '%s': axis %d is given as %lld, the file fixes it to %lld",
+                            import->path, info->name, i, (long long)given, (long long)shape->dims[i]);
+    }
+    return LEGO_OK;
+}
+
+static lego_status declare_inputs(lg_onnx *import, const lego_import_options *options)
+{
+    lego_status status = LEGO_OK;
+
+    import->batch = LG_NONE;
+    for (size_t i = 0; i < import->proto->n_input; i++) {
+        const Onnx__ValueInfoProto *info = import->proto->input[i];
+        lg_onnx_value *value;
+        lg_shape shape = { 0 }, sample;
+        int32_t known;
+
+        if (!info->name || !*info->name)
+            return lg_error(LEGO_EFORMAT, "%s: input %zu has no name", import->path, i);
+        known = lg_name_map_find(&import->names, info->name);
+        if (known != LG_NONE && import->values[known].is_constant)
+            continue; /* an initialiser, which old files list among the inputs as well */
+        LG_TRY(declare(&value, import, info->name, LG_NONE));
+        if (options->n_input_dims != 0 && import->graph->n_inputs > 0)
+            LG_FAIL(LEGO_EINVAL, "%s: a shape is given, but there are several inputs: '%s' ...", import->path,
+                    info->name);
+        LG_TRY(read_input(&shape, import, info, options));
+        if (import->graph->n_inputs == 0)
+            import->batch = shape.dims[0];
+        else if (shape.dims[0] != import->batch)
+            LG_FAIL(LEGO_EUNSUPPORTED, "%s: input '%s' has another batch than the first input", import->path,
+                    info->name);
+        sample = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
+        LG_TRY(lg_graph_add_input(&value->value, import->graph, info->name, LEGO_DTYPE_F32, &sample));
+    }
+done:
+    return status;
+}
+
+/* Labels of the nodes: their own names where these are unique, else their first output, else their number. */
+static lego_status label_nodes(lg_onnx *import)
+{
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&import->node_labels, import->proto->n_node));
+    LG_TRY(lg_name_map_init(&import->node_names, import->proto->n_node + import->proto->n_input));
+    for (int32_t i = 0; i < import->graph->n_inputs; i++) /* inputs and nodes both name values */
+        lg_name_map_add(&import->node_names, import->graph->values[import->graph->inputs[i]].name, i);
+    for (size_t i = 0; i < import->proto->n_node; i++) {
+        const lg_onnx_proto *node = import->proto->node[i];
+        const char *candidates[2] = { text_of(node->name), node->n_output > 0 ? node->output[0] : "" };
+
+        for (int k = 0; k < 2 && !import->node_labels[i]; k++)
+            if (*candidates[k] && lg_name_map_find(&import->node_names, candidates[k]) == LG_NONE)
+                LG_TRY(LG_STRDUP(&import->node_labels[i], candidates[k]));
+        if (!import->node_labels[i]) {
+            import->node_labels[i] = lg_asprintf("%s#node%zu", text_of(node->op_type), i);
+            if (!import->node_labels[i])
+                LG_FAIL(LEGO_ENOMEM, "out of memory naming node %zu", i);
+        }
+        lg_name_map_add(&import->node_names, import->node_labels[i], (int32_t)i);
+    }
+done:
+    return status;
+}
+
+static lego_status declare_nodes(lg_onnx *import)
+{
+    lg_onnx_value *value;
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < import->proto->n_node; i++) {
+        const lg_onnx_proto *node = import->proto->node[i];
+
+        if (!node->op_type || !*node->op_type)
+            return lg_error(LEGO_EFORMAT, "%s: node '%s' has no op type", import->path, import->node_labels[i]);
+        for (size_t k = 0; k < node->n_output; k++)
+            if (*node->output[k])
+                LG_TRY(declare(&value, import, node->output[k], (int32_t)i));
+    }
+done:
+    return status;
+}
+
+static lego_status declare_all(lg_onnx *import, const lego_import_options *options)
+{
+    size_t n_names = import->proto->n_input + import->proto->n_initializer;
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < import->proto->n_node; i++)
+        n_names += import->proto->node[i]->n_output;
+    LG_TRY(lg_name_map_init(&import->names, n_names));
+    LG_TRY(LG_CALLOC(&import->values, n_names));
+    LG_TRY(declare_initializers(import));
+    LG_TRY(declare_inputs(import, options));
+    LG_TRY(label_nodes(import));
+    LG_TRY(declare_nodes(import));
+done:
+    return status;
+}
+
+/* --- mark --- */
+
+static lego_status mark_needed(lg_onnx *import)
+{
+    if (import->proto->n_output == 0)
+        return lg_error(LEGO_EFORMAT, "%s: the graph has no outputs", import->path);
+    for (size_t i = 0; i < import->proto->n_output; i++) {
+        const char *name = text_of(import->proto->output[i]->name);
+        const int32_t id = lg_name_map_find(&import->names, name);
+
+        if (id == LG_NONE)
+            return lg_error(LEGO_EFORMAT, "%s: no node makes the output '%s'", import->path, name);
+        import->values[id].is_needed = 1;
+    }
+    for (size_t i = import->proto->n_node; i-- > 0;) {
+        const lg_onnx_proto *node = import->proto->node[i];
+        int needed = 0;
+
+        for (size_t k = 0; k < node->n_output; k++)
+            if (*node->output[k])
+                needed |= import->values[lg_name_map_find(&import->names, node->output[k])].is_needed;
+        for (size_t k = 0; needed && k < node->n_input; k++) {
+            const int32_t id = lg_name_map_find(&import->names, node->input[k]);
+
+            if (!*node->input[k])
+                continue;
+            if (id == LG_NONE)
+                return lg_error(LEGO_EFORMAT, "%s: node '%s' (%s) reads '%s', which nothing makes", import->path,
+                                import->node_labels[i], node->op_type, node->input[k]);
+            if (import->values[id].producer >= (int32_t)i)
+                return lg_error(LEGO_EFORMAT,
+                                "%s: node '%s' (%s) reads '%s', which node '%s' makes later: a cycle, or not sorted",
+                                import->path, import->node_labels[i], node->op_type, node->input[k],
+                                import->node_labels[import->values[id].producer]);
+            import->values[id].is_needed = 1;
+        }
+    }
+    return LEGO_OK;
+}
+
+/* --- convert and report --- */
+
+static lg_onnx_converter find_converter(const char *type)
+{
+    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_shape_ops };
+
+    for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+        for (const lg_onnx_op *op = tables[t]; op->type; op++)
+            if (strcmp(op->type, type) == 0)
+                return op->convert;
+    return NULL;
+}
+
+static void report(lg_onnx_node *node, const char *why)
+{
+    lg_onnx *import = node->import;
+
+    lg_log(import->context, LEGO_LOG_ERROR, "import", "%s: node '%s' (%s, opset %lld): %s", import->path, node->name,
+           node->proto->op_type, (long long)import->opset, why);
+    lg_str_appendf(&import->report, "%s'%s' (%s): %s", import->n_unsupported ? "; " : "", node->name,
+                   node->proto->op_type, why);
+    import->n_unsupported++;
+}
+
+static void break_outputs(lg_onnx_node *node)
+{
+    for (size_t k = 0; k < node->proto->n_output; k++)
+        if (*node->proto->output[k])
+            node->import->values[lg_name_map_find(&node->import->names, node->proto->output[k])].is_broken = 1;
+}
+
+static int is_needed(const lg_onnx *import, const lg_onnx_proto *node)
+{
+    for (size_t k = 0; k < node->n_output; k++)
+        if (*node->output[k] && import->values[lg_name_map_find(&import->names, node->output[k])].is_needed)
+            return 1;
+    return 0;
+}
+
+/* Every needed output must have come out: converters make the ones that they know. */
+static lego_status check_outputs(const lg_onnx_node *node)
+{
+    for (size_t k = 0; k < node->proto->n_output; k++) {
+        const lg_onnx_value *value;
+
+        if (!*node->proto->output[k])
+            continue;
+        value = &node->import->values[lg_name_map_find(&node->import->names, node->proto->output[k])];
+        if (value->is_needed && !value->is_constant && value->value == LG_NONE)
+            return lg_onnx_unsupported("its output '%s' is used", value->name);
+    }
+    return LEGO_OK;
+}
+
+static lego_status convert(lg_onnx_node *node)
+{
+    const char *domain = text_of(node->proto->domain);
+    const lg_onnx_converter converter = find_converter(node->proto->op_type);
+    int done = 0, blocked = 0;
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < lg_onnx_n_inputs(node); i++) {
+        const lg_onnx_value *input = lg_onnx_input(node, i);
+        blocked |= input && input->is_broken;
+    }
+    if (*domain && strcmp(domain, "ai.onnx") != 0)
+        return lg_onnx_unsupported("an op of the domain '%s'; export without custom ops", domain);
+    if (!blocked)
+        LG_TRY(lg_onnx_fold(&done, node));
+    if (done)
+        goto done;
+    if (!converter && lg_onnx_folds(node->proto->op_type)) {
+        if (!blocked)
+            LG_FAIL(LEGO_EUNSUPPORTED, "this op is supported on constants only");
+        break_outputs(node);
+        goto done;
+    }
+    if (!converter)
+        LG_FAIL(LEGO_EUNSUPPORTED, "this op is unknown; docs/onnx.md lists those that are, rewrite the model with them");
+    if (blocked) {
+        break_outputs(node);
+        goto done;
+    }
+    LG_TRY(converter(node));
+    LG_TRY(check_outputs(node));
+done:
+    return status;
+}
+
+static lego_status convert_nodes(lg_onnx *import)
+{
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < import->proto->n_node; i++) {
+        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0 };
+
+        if (!is_needed(import, node.proto))
+            continue;
+        status = convert(&node);
+        if (status == LEGO_EUNSUPPORTED) {
+            report(&node, lego_last_error());
+            break_outputs(&node);
+            status = LEGO_OK;
+        } else if (status == LEGO_EINVAL) { /* the graph's own checks: shapes of the file that do not fit */
+            status = lg_error(LEGO_EFORMAT, "%s: %s", import->path, lego_last_error());
+        }
+        LG_TRY(status);
+        LG_TRY(lg_progress(import->context, "import", i + 1, import->proto->n_node));
+    }
+    if (import->n_unsupported > 0)
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s (opset %lld): %d nodes cannot be imported: %s", import->path,
+                (long long)import->opset, (int)import->n_unsupported, text_of(import->report.text));
+done:
+    return status;
+}
+
+static lego_status set_outputs(lg_onnx *import)
+{
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < import->proto->n_output; i++) {
+        const lg_onnx_value *value =
+            &import->values[lg_name_map_find(&import->names, text_of(import->proto->output[i]->name))];
+
+        if (value->is_constant)
+            LG_FAIL(LEGO_EUNSUPPORTED, "%s: output '%s' is a constant", import->path, value->name);
+        LG_TRY(lg_graph_add_output(import->graph, value->value));
+    }
+    status = lg_graph_validate(import->graph);
+    if (status == LEGO_OK)
+        status = lg_graph_check_finite(import->graph);
+    if (status == LEGO_EINVAL)
+        status = lg_error(LEGO_EFORMAT, "%s: %s", import->path, lego_last_error());
+done:
+    return status;
+}
+
+/* --- the file --- */
+
+static lego_status open_file(lg_onnx *import)
+{
+    char *resolved = NULL, *slash;
+    lg_buffer *file = NULL;
+    size_t size;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_file_size(&size, import->path));
+    if (size > MAX_FILE)
+        LG_FAIL(LEGO_EFORMAT, "%s: %zu bytes, an ONNX file has at most %d", import->path, size, MAX_FILE);
+    if (size == 0)
+        LG_FAIL(LEGO_EFORMAT, "%s: the file is empty", import->path);
+    LG_TRY(lg_buffer_map(&file, import->path));
+    resolved = realpath(import->path, NULL);
+    if (!resolved)
+        LG_FAIL(LEGO_EIO, "%s: cannot resolve the path", import->path);
+    slash = strrchr(resolved, '/');
+    slash[slash == resolved ? 1 : 0] = '\0';
+    LG_TRY(LG_STRDUP(&import->folder, resolved));
+    LG_TRY(lg_onnx_parse(&import->model, lg_buffer_data(file), lg_buffer_size(file), import->path));
+    import->fold_budget = (int64_t)FOLD_BYTES + 4 * (int64_t)size;
+done:
+    free(resolved); /* of realpath(), not ours */
+    lg_buffer_unref(file);
+    return status;
+}
+
+static lego_status check_versions(lg_onnx *import)
+{
+    import->proto = import->model->graph;
+    if (!import->proto)
+        return lg_error(LEGO_EFORMAT, "%s: no graph inside; is it an ONNX file?", import->path);
+    for (size_t i = 0; i < import->model->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *set = import->model->opset_import[i];
+
+        if (!*text_of(set->domain) || strcmp(set->domain, "ai.onnx") == 0)
+            import->opset = set->version;
+    }
+    if (import->opset < LG_ONNX_MIN_OPSET || import->opset > LG_ONNX_MAX_OPSET)
+        return lg_error(LEGO_EUNSUPPORTED, "%s: opset %lld, %d to %d are supported; export with opset 17", import->path,
+                        (long long)import->opset, LG_ONNX_MIN_OPSET, LG_ONNX_MAX_OPSET);
+    return LEGO_OK;
+}
+
+static void dispose(lg_onnx *import)
+{
+    for (int32_t i = 0; i < import->n_values; i++)
+        lg_tensor_dispose(&import->values[i].constant);
+    for (size_t i = 0; import->node_labels && i < import->proto->n_node; i++)
+        lg_free(import->node_labels[i]);
+    lg_free(import->node_labels);
+    lg_free(import->values);
+    lg_name_map_dispose(&import->names);
+    lg_name_map_dispose(&import->node_names);
+    lg_str_dispose(&import->report);
+    lg_buffer_unref(import->external);
+    lg_free(import->external_path);
+    lg_free(import->folder);
+    lg_graph_free(import->graph);
+    lg_onnx_parse_free(import->model);
+}
+
+lego_status lg_onnx_import(lg_graph **out, const lego_context *context, const char *path,
+                           const lego_import_options *options)
+{
+    lg_onnx import = { .context = context, .path = path };
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    LG_TRY(open_file(&import));
+    LG_TRY(check_versions(&import));
+    LG_TRY(lg_graph_create(&import.graph, *text_of(import.proto->name) ? import.proto->name : "onnx"));
+    LG_TRY(declare_all(&import, options));
+    LG_TRY(mark_needed(&import));
+    LG_TRY(convert_nodes(&import));
+    LG_TRY(set_outputs(&import));
+    *out = import.graph;
+    import.graph = NULL;
+done:
+    dispose(&import);
+    return status;
+}

@@ -1,0 +1,160 @@
+/* ONNX -> graph: what the files of the importer share.
+ *
+ *   onnx_file.c     bytes -> checked protobuf                 onnx_tensor.c  TensorProto -> host tensor
+ *   onnx.c          the walk over the nodes, the report       onnx_node.c    what a converter asks and emits
+ *   onnx_fold.c     constants in, constant out                onnx_*_ops.c   one converter an op, tables at the end
+ *
+ * A name of the file stands for a constant (an initialiser, or what folding made of some) or for a value of the graph.
+ * The batch: axis 0 of every value, of any size. In folded shapes it is the mark LG_ONNX_BATCH, which may be moved
+ * around (Gather, Concat ...) but not calculated with. */
+#ifndef LG_IMPORT_ONNX_H
+#define LG_IMPORT_ONNX_H
+
+#include "base/buffer.h"
+#include "base/str.h"
+#include "graph/name_map.h"
+#include "graph/ops.h"
+#include "legodnn/import.h"
+#include "onnx.pb-c.h"
+
+#define LG_ONNX_BATCH (INT64_MIN + 1)
+#define LG_ONNX_MIN_OPSET 1
+#define LG_ONNX_MAX_OPSET 21
+
+typedef Onnx__NodeProto lg_onnx_proto;
+
+/* A name of the file. */
+typedef struct lg_onnx_value {
+    const char *name;     /* borrowed from the protobuf */
+    int32_t producer;     /* node of the file; LG_NONE: an input or initialiser */
+    int32_t value;        /* of the graph; LG_NONE if there is none (yet) */
+    int32_t weight;       /* of the graph, once the constant is one as it is */
+    int32_t n_variants;   /* weights made from the constant: transposed, scaled */
+    uint8_t is_constant;
+    uint8_t is_broken;    /* a node before it cannot be imported */
+    uint8_t is_needed;    /* an output of the graph depends on it */
+    lego_tensor constant;
+} lg_onnx_value;
+
+typedef struct lg_onnx {
+    const lego_context *context;
+    const char *path;
+    char *folder;              /* of the file, resolved: tensors outside are refused */
+    Onnx__ModelProto *model;
+    const Onnx__GraphProto *proto;
+    int64_t opset;
+    int64_t batch;             /* as the file fixes it; LG_NONE if open */
+    lg_graph *graph;
+    lg_name_map names;         /* of values: into `values` */
+    lg_onnx_value *values;
+    int32_t n_values;
+    lg_name_map node_names;
+    char **node_labels;        /* unique, one a node of the file */
+    lg_str report;             /* what cannot be imported, one line a node */
+    int32_t n_unsupported;
+    int64_t fold_budget;       /* bytes that folding may still create */
+    char *external_path;       /* the file of tensors mapped last */
+    lg_buffer *external;
+} lg_onnx;
+
+/* A node on its way through a converter. */
+typedef struct lg_onnx_node {
+    lg_onnx *import;
+    const lg_onnx_proto *proto;
+    const char *name;  /* its unique label */
+    int32_t n_emitted; /* nodes of the graph so far */
+} lg_onnx_node;
+
+typedef lego_status (*lg_onnx_converter)(lg_onnx_node *node);
+typedef struct lg_onnx_op {
+    const char *type;
+    lg_onnx_converter convert;
+} lg_onnx_op;
+extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_math_ops[], lg_onnx_shape_ops[]; /* end with a NULL type */
+
+typedef struct lg_onnx_slices {
+    int n;
+    int64_t starts[LEGO_MAX_DIMS], ends[LEGO_MAX_DIMS], axes[LEGO_MAX_DIMS], steps[LEGO_MAX_DIMS];
+} lg_onnx_slices;
+
+/* --- onnx_file.c --- */
+lego_status lg_onnx_parse(Onnx__ModelProto **out, const void *data, size_t size, const char *what);
+void lg_onnx_parse_free(Onnx__ModelProto *model);
+
+/* --- onnx_tensor.c --- */
+/* `import` may be NULL: then external data is refused. F64, F16 and BF16 become F32. */
+lego_status lg_onnx_tensor(lego_tensor *out, lg_onnx *import, const Onnx__TensorProto *proto, const char *what);
+
+/* --- onnx.c --- */
+lego_status lg_onnx_import(lg_graph **out, const lego_context *context, const char *path,
+                           const lego_import_options *options);
+
+/* --- onnx_fold.c --- */
+/* Evaluate the node if its inputs are constants (Shape: of any value); *done tells whether it was. */
+lego_status lg_onnx_fold(int *done, lg_onnx_node *node);
+int lg_onnx_folds(const char *type); /* whether constants of this op can be evaluated */
+
+/* --- onnx_node.c: asking --- */
+int lg_onnx_n_inputs(const lg_onnx_node *node);
+lg_onnx_value *lg_onnx_input(const lg_onnx_node *node, int index); /* NULL if left out */
+/* Attributes; of the wrong type: LEGO_EFORMAT. Absent: the fallback. */
+lego_status lg_onnx_int(int64_t *out, const lg_onnx_node *node, const char *name, int64_t fallback);
+lego_status lg_onnx_float(double *out, const lg_onnx_node *node, const char *name, double fallback);
+/* Borrowed; not NUL-terminated in the file, so compared with lg_onnx_text_is(). */
+lego_status lg_onnx_text(ProtobufCBinaryData *out, const lg_onnx_node *node, const char *name, const char *fallback);
+int lg_onnx_text_is(const ProtobufCBinaryData *text, const char *word);
+/* out->n = -1 if absent. */
+lego_status lg_onnx_ints(lg_dims *out, const lg_onnx_node *node, const char *name);
+const Onnx__AttributeProto *lg_onnx_attribute(const lg_onnx_node *node, const char *name);
+/* A list that moved from attribute `name` to input `index` in opset `since`; out->n = -1 if absent. */
+lego_status lg_onnx_list(lg_dims *out, const lg_onnx_node *node, const char *name, int index, int64_t since);
+/* A number likewise. */
+lego_status lg_onnx_number(double *out, const lg_onnx_node *node, const char *name, int index, int64_t since,
+                           double fallback);
+/* An axis of a value of n_dims axes, negative ones counted from the end. */
+lego_status lg_onnx_axis(int64_t *axis, const lg_onnx_node *node, int n_dims);
+/* A constant's elements as integers; out->n = -1 if the input is left out. */
+lego_status lg_onnx_constant_ints(lg_dims *out, const lg_onnx_node *node, int index);
+/* Element of a constant as a number. */
+double lg_onnx_element(const lego_tensor *tensor, int64_t index);
+int64_t lg_onnx_element_int(const lego_tensor *tensor, int64_t index);
+
+/* The shape that Unsqueeze and Squeeze make of one; LG_BATCH stays where it is or it is unsupported. */
+lego_status lg_onnx_unsqueezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
+lego_status lg_onnx_squeezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
+/* What a Slice asks for, along valid axes of a value of n_dims; starts and ends as the file has them. */
+lego_status lg_onnx_slice_lists(lg_onnx_slices *out, const lg_onnx_node *node, int n_dims);
+
+/* LEGO_EUNSUPPORTED with a reason; the walk adds the node, its op and the opset. */
+lego_status lg_onnx_unsupported(const char *fmt, ...) LG_PRINTF(1, 2);
+lego_status lg_onnx_malformed(const lg_onnx_node *node, const char *fmt, ...) LG_PRINTF(2, 3);
+
+/* --- onnx_node.c: emitting --- */
+/* Input `index` as a value of the graph; a constant is unsupported. */
+lego_status lg_onnx_activation(int32_t *value, lg_onnx_node *node, int index);
+/* The same with exactly n_dims axes. */
+lego_status lg_onnx_activation_of(int32_t *value, lg_onnx_node *node, int index, int n_dims);
+/* Input `index` as a value of n_dims axes; a constant that is the same for every sample becomes a constant node. */
+lego_status lg_onnx_operand(int32_t *value, lg_onnx_node *node, int index, int n_dims);
+const lg_shape *lg_onnx_shape(const lg_onnx_node *node, int32_t value);
+/* Input `index`, a constant of F32, as a weight; a filled `changed` takes its place, under a name derived from its. */
+lego_status lg_onnx_weight(int32_t *weight, lg_onnx_node *node, int index, const lego_tensor *changed);
+lego_status lg_onnx_weight_tensor(const lego_tensor **out, const lg_onnx_node *node, int index, int n_dims);
+/* The attributes that the op starts from. */
+lg_attrs lg_onnx_defaults(lg_op_kind kind);
+/* Append a node of one input and no weights ... */
+lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input);
+/* ... and any. */
+lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                              const int32_t *inputs, int n_weights, const int32_t *weights);
+/* ... whose first output is that of the node of the file. */
+lego_status lg_onnx_give(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs, const int32_t *inputs,
+                         int n_weights, const int32_t *weights);
+/* A reshape to the axes behind the batch. */
+lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape);
+/* Output `index` of the node is this value. */
+lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value);
+/* Output `index` is a constant; takes the tensor over. */
+void lg_onnx_finish_constant(lg_onnx_node *node, int index, lego_tensor *tensor);
+
+#endif

@@ -1,0 +1,474 @@
+/* What a converter asks about its node, and how it appends to the graph. Everything asked comes from a file: attributes
+ * may have the wrong type, inputs may be left out (an empty name), constants may have any shape. */
+#include "import/onnx.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* --- errors --- */
+
+lego_status lg_onnx_unsupported(const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return lg_error(LEGO_EUNSUPPORTED, "%s", text);
+}
+
+lego_status lg_onnx_malformed(const lg_onnx_node *node, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return lg_error(LEGO_EFORMAT, "node '%s' (%s): %s", node->name, node->proto->op_type, text);
+}
+
+/* --- inputs and attributes --- */
+
+int lg_onnx_n_inputs(const lg_onnx_node *node)
+{
+    return (int)node->proto->n_input;
+}
+
+lg_onnx_value *lg_onnx_input(const lg_onnx_node *node, int index)
+{
+    int32_t id;
+
+    if (index < 0 || (size_t)index >= node->proto->n_input || !*node->proto->input[index])
+        return NULL;
+    id = lg_name_map_find(&node->import->names, node->proto->input[index]);
+    return id == LG_NONE ? NULL : &node->import->values[id];
+}
+
+const Onnx__AttributeProto *lg_onnx_attribute(const lg_onnx_node *node, const char *name)
+{
+    for (size_t i = 0; i < node->proto->n_attribute; i++)
+        if (node->proto->attribute[i]->name && strcmp(node->proto->attribute[i]->name, name) == 0)
+            return node->proto->attribute[i];
+    return NULL;
+}
+
+/* The attribute with its type checked; files before IR version 2 may leave the type out. */
+static lego_status find_attribute(const Onnx__AttributeProto **out, const lg_onnx_node *node, const char *name,
+                                  int type)
+{
+    const Onnx__AttributeProto *attribute = lg_onnx_attribute(node, name);
+
+    *out = attribute;
+    if (attribute && attribute->has_type && (int)attribute->type != type)
+        return lg_onnx_malformed(node, "attribute '%s' has type %d, %d is needed", name, (int)attribute->type, type);
+    return LEGO_OK;
+}
+
+lego_status lg_onnx_int(int64_t *out, const lg_onnx_node *node, const char *name, int64_t fallback)
+{
+    const Onnx__AttributeProto *attribute;
+    lego_status status = find_attribute(&attribute, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+
+    *out = attribute ? attribute->i : fallback;
+    return status;
+}
+
+lego_status lg_onnx_float(double *out, const lg_onnx_node *node, const char *name, double fallback)
+{
+    const Onnx__AttributeProto *attribute;
+    lego_status status = find_attribute(&attribute, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+
+    *out = attribute ? (double)attribute->f : fallback;
+    return status;
+}
+
+lego_status lg_onnx_text(ProtobufCBinaryData *out, const lg_onnx_node *node, const char *name, const char *fallback)
+{
+    const Onnx__AttributeProto *attribute;
+    lego_status status = find_attribute(&attribute, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+
+    if (attribute)
+        *out = attribute->s;
+    else
+        *out = (ProtobufCBinaryData){ strlen(fallback), (uint8_t *)(uintptr_t)fallback };
+    return status;
+}
+
+int lg_onnx_text_is(const ProtobufCBinaryData *text, const char *word)
+{
+    return text->len == strlen(word) && (text->len == 0 || memcmp(text->data, word, text->len) == 0);
+}
+
+lego_status lg_onnx_ints(lg_dims *out, const lg_onnx_node *node, const char *name)
+{
+    const Onnx__AttributeProto *attribute;
+    lego_status status = LEGO_OK;
+
+    out->n = -1;
+    LG_TRY(find_attribute(&attribute, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS));
+    if (!attribute)
+        goto done;
+    if (attribute->n_ints > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "attribute '%s' has %zu entries, at most %d are supported", name,
+                attribute->n_ints, LEGO_MAX_DIMS);
+    out->n = (int64_t)attribute->n_ints;
+    for (size_t i = 0; i < attribute->n_ints; i++)
+        out->dims[i] = attribute->ints[i];
+done:
+    return status;
+}
+
+double lg_onnx_element(const lego_tensor *tensor, int64_t index)
+{
+    return tensor->dtype == LEGO_DTYPE_F32 ? (double)((const float *)lg_tensor_data(tensor))[index]
+                                           : (double)lg_onnx_element_int(tensor, index);
+}
+
+int64_t lg_onnx_element_int(const lego_tensor *tensor, int64_t index)
+{
+    const void *data = lg_tensor_data(tensor);
+    double number;
+
+    switch (tensor->dtype) {
+    case LEGO_DTYPE_I64:
+        return ((const int64_t *)data)[index];
+    case LEGO_DTYPE_I32:
+        return ((const int32_t *)data)[index];
+    case LEGO_DTYPE_I16:
+        return ((const int16_t *)data)[index];
+    case LEGO_DTYPE_I8:
+        return ((const int8_t *)data)[index];
+    case LEGO_DTYPE_U8:
+    case LEGO_DTYPE_BOOL:
+        return ((const uint8_t *)data)[index];
+    default: /* F32: loading leaves no other */
+        number = (double)((const float *)data)[index];
+        return number >= -9e15 && number <= 9e15 ? (int64_t)number : 0; /* also NaN */
+    }
+}
+
+lego_status lg_onnx_constant_ints(lg_dims *out, const lg_onnx_node *node, int index)
+{
+    const lg_onnx_value *value = lg_onnx_input(node, index);
+
+    out->n = -1;
+    if (!value)
+        return LEGO_OK;
+    if (!value->is_constant)
+        return lg_onnx_unsupported("input '%s' must be a constant", value->name);
+    if (value->constant.shape.n_dims > 1 || lg_tensor_count(&value->constant) > LEGO_MAX_DIMS)
+        return lg_onnx_unsupported("input '%s' is no list of at most %d numbers", value->name, LEGO_MAX_DIMS);
+    out->n = lg_tensor_count(&value->constant);
+    for (int64_t i = 0; i < out->n; i++)
+        out->dims[i] = lg_onnx_element_int(&value->constant, i);
+    return LEGO_OK;
+}
+
+lego_status lg_onnx_list(lg_dims *out, const lg_onnx_node *node, const char *name, int index, int64_t since)
+{
+    return node->import->opset < since ? lg_onnx_ints(out, node, name) : lg_onnx_constant_ints(out, node, index);
+}
+
+lego_status lg_onnx_number(double *out, const lg_onnx_node *node, const char *name, int index, int64_t since,
+                           double fallback)
+{
+    const lg_onnx_value *value = lg_onnx_input(node, index);
+
+    *out = fallback;
+    if (node->import->opset < since)
+        return lg_onnx_float(out, node, name, fallback);
+    if (!value)
+        return LEGO_OK;
+    if (!value->is_constant)
+        return lg_onnx_unsupported("input '%s' must be a constant", value->name);
+    if (lg_tensor_count(&value->constant) != 1)
+        return lg_onnx_malformed(node, "input '%s' has %lld elements, one is needed", value->name,
+                                 (long long)lg_tensor_count(&value->constant));
+    *out = lg_onnx_element(&value->constant, 0);
+    return LEGO_OK;
+}
+
+lego_status lg_onnx_axis(int64_t *axis, const lg_onnx_node *node, int n_dims)
+{
+    const int64_t given = *axis;
+
+    if (given < -n_dims || given >= n_dims)
+        return lg_onnx_malformed(node, "axis %lld, the value has %d axes", (long long)given, n_dims);
+    if (given < 0)
+        *axis += n_dims;
+    return LEGO_OK;
+}
+
+/* --- what folding and converting share --- */
+
+/* The axes listed by the node as a set of bits; LEGO_EFORMAT if one is named twice. */
+static lego_status axis_set(unsigned *set, lg_dims *axes, const lg_onnx_node *node, int n_dims)
+{
+    lego_status status = LEGO_OK;
+
+    *set = 0;
+    for (int i = 0; i < axes->n; i++) {
+        LG_TRY(lg_onnx_axis(&axes->dims[i], node, n_dims));
+        if (*set >> axes->dims[i] & 1)
+            return lg_onnx_malformed(node, "axis %lld is named twice", (long long)axes->dims[i]);
+        *set |= 1u << axes->dims[i];
+    }
+done:
+    return status;
+}
+
+lego_status lg_onnx_unsqueezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in)
+{
+    unsigned added;
+    lg_dims axes;
+    int from = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_list(&axes, node, "axes", 1, 13));
+    if (axes.n < 0 || in->n_dims + axes.n > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "axes are missing, or there would be more than %d", LEGO_MAX_DIMS);
+    out->n_dims = in->n_dims + (int)axes.n;
+    LG_TRY(axis_set(&added, &axes, node, out->n_dims));
+    for (int i = 0; i < out->n_dims; i++)
+        out->dims[i] = added >> i & 1 ? 1 : in->dims[from++];
+done:
+    return status;
+}
+
+lego_status lg_onnx_squeezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in)
+{
+    unsigned removed;
+    lg_dims axes;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_list(&axes, node, "axes", 1, 13));
+    LG_TRY(axis_set(&removed, &axes, node, in->n_dims));
+    if (axes.n < 0 && in->n_dims > 0 && in->dims[0] == LG_BATCH && node->import->batch == 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "without axes a batch of 1 would be squeezed away; name the axes");
+    out->n_dims = 0;
+    for (int i = 0; i < in->n_dims; i++) {
+        if ((removed >> i & 1) && in->dims[i] == LG_BATCH)
+            LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be squeezed away");
+        if ((removed >> i & 1) && in->dims[i] != 1)
+            return lg_onnx_malformed(node, "axis %d to squeeze has extent %lld", i, (long long)in->dims[i]);
+        if (axes.n < 0 ? in->dims[i] != 1 : !(removed >> i & 1))
+            out->dims[out->n_dims++] = in->dims[i];
+    }
+done:
+    return status;
+}
+
+lego_status lg_onnx_slice_lists(lg_onnx_slices *out, const lg_onnx_node *node, int n_dims)
+{
+    lg_dims starts, ends, axes, steps = { -1, { 0 } };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_list(&starts, node, "starts", 1, 10));
+    LG_TRY(lg_onnx_list(&ends, node, "ends", 2, 10));
+    LG_TRY(lg_onnx_list(&axes, node, "axes", 3, 10));
+    if (node->import->opset >= 10)
+        LG_TRY(lg_onnx_constant_ints(&steps, node, 4));
+    if (starts.n < 0 || starts.n != ends.n || (axes.n >= 0 && axes.n != starts.n) ||
+        (steps.n >= 0 && steps.n != starts.n))
+        return lg_onnx_malformed(node, "starts, ends, axes and steps differ in length");
+    out->n = (int)starts.n;
+    for (int i = 0; i < out->n; i++) {
+        out->starts[i] = starts.dims[i];
+        out->ends[i] = ends.dims[i];
+        out->axes[i] = axes.n < 0 ? i : axes.dims[i];
+        out->steps[i] = steps.n < 0 ? 1 : steps.dims[i];
+        LG_TRY(lg_onnx_axis(&out->axes[i], node, n_dims));
+    }
+done:
+    return status;
+}
+
+/* --- values and weights of the graph --- */
+
+const lg_shape *lg_onnx_shape(const lg_onnx_node *node, int32_t value)
+{
+    return &node->import->graph->values[value].shape;
+}
+
+lego_status lg_onnx_activation(int32_t *value, lg_onnx_node *node, int index)
+{
+    const lg_onnx_value *input = lg_onnx_input(node, index);
+
+    *value = LG_NONE;
+    if (!input)
+        return lg_onnx_malformed(node, "input %d is missing", index);
+    if (input->is_constant)
+        return lg_onnx_unsupported("input '%s' is a constant", input->name);
+    *value = input->value;
+    return LEGO_OK;
+}
+
+lego_status lg_onnx_activation_of(int32_t *value, lg_onnx_node *node, int index, int n_dims)
+{
+    lego_status status = lg_onnx_activation(value, node, index);
+
+    if (status == LEGO_OK && lg_onnx_shape(node, *value)->n_dims != n_dims)
+        return lg_onnx_unsupported("input '%s' has %d axes, %d are supported", node->proto->input[index],
+                                   (int)lg_onnx_shape(node, *value)->n_dims, n_dims);
+    return status;
+}
+
+lego_status lg_onnx_weight_tensor(const lego_tensor **out, const lg_onnx_node *node, int index, int n_dims)
+{
+    const lg_onnx_value *input = lg_onnx_input(node, index);
+
+    *out = NULL;
+    if (!input)
+        return lg_onnx_malformed(node, "input %d is missing", index);
+    if (!input->is_constant)
+        return lg_onnx_unsupported("input '%s' is no constant; make it an initialiser", input->name);
+    if (input->constant.dtype != LEGO_DTYPE_F32)
+        return lg_onnx_unsupported("input '%s' is %s, weights must be FLOAT", input->name,
+                                   lg_dtype_name(input->constant.dtype));
+    if (n_dims >= 0 && input->constant.shape.n_dims != n_dims)
+        return lg_onnx_unsupported("input '%s' has %d axes, %d are supported", input->name,
+                                   (int)input->constant.shape.n_dims, n_dims);
+    *out = &input->constant;
+    return LEGO_OK;
+}
+
+lego_status lg_onnx_weight(int32_t *weight, lg_onnx_node *node, int index, const lego_tensor *changed)
+{
+    lg_onnx_value *input = lg_onnx_input(node, index);
+    const lego_tensor *tensor;
+    char *name = NULL;
+    lego_status status = LEGO_OK;
+
+    *weight = LG_NONE;
+    LG_TRY(lg_onnx_weight_tensor(&tensor, node, index, -1));
+    if (!changed && input->weight != LG_NONE) {
+        *weight = input->weight;
+        goto done;
+    }
+    /* The first weight made from a constant has its name, whatever was done to it. */
+    name = input->n_variants++ == 0 ? lg_strdup(input->name)
+                                    : lg_asprintf("%s#%d", input->name, (int)input->n_variants);
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming a weight of '%s'", node->name);
+    LG_TRY(lg_graph_add_weight(weight, node->import->graph, name, changed ? changed : tensor));
+    if (!changed)
+        input->weight = *weight;
+done:
+    lg_free(name);
+    return status;
+}
+
+lego_status lg_onnx_operand(int32_t *value, lg_onnx_node *node, int index, int n_dims)
+{
+    const lg_onnx_value *input = lg_onnx_input(node, index);
+    const lego_tensor *tensor;
+    lego_tensor stored = { 0 };
+    int lead;
+    int32_t weight;
+    lego_status status = LEGO_OK;
+
+    if (input && !input->is_constant)
+        return lg_onnx_activation_of(value, node, index, n_dims);
+    LG_TRY(lg_onnx_weight_tensor(&tensor, node, index, -1));
+    lead = n_dims - tensor->shape.n_dims; /* axes that it lacks in front */
+    if (lead < 0 || n_dims < 2 || (lead == 0 && tensor->shape.dims[0] != 1))
+        LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' does not have the same elements for every sample of the batch",
+                input->name);
+    lg_tensor_share(&stored, tensor);
+    stored.shape.n_dims = n_dims - 1;
+    for (int i = 0; i < n_dims - 1; i++)
+        stored.shape.dims[i] = i + 1 < lead ? 1 : tensor->shape.dims[i + 1 - lead];
+    LG_TRY(lg_onnx_weight(&weight, node, index, &stored));
+    LG_TRY(lg_onnx_emit_full(value, node, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight));
+done:
+    lg_tensor_dispose(&stored);
+    return status;
+}
+
+/* --- nodes of the graph --- */
+
+lg_attrs lg_onnx_defaults(lg_op_kind kind)
+{
+    return lg_op_of_kind(kind)->defaults;
+}
+
+lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                              const int32_t *inputs, int n_weights, const int32_t *weights)
+{
+    const lg_op *op = lg_op_of_kind(kind);
+    char *name = node->n_emitted == 0 ? lg_strdup(node->name)
+                                      : lg_asprintf("%s#%d", node->name, (int)node->n_emitted + 1);
+    lego_status status = LEGO_OK;
+
+    *out = LG_NONE;
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", node->name);
+    LG_TRY(lg_graph_add_node(out, node->import->graph, op->name, name, attrs, n_inputs, inputs, n_weights, weights));
+    node->n_emitted++;
+done:
+    lg_free(name);
+    return status;
+}
+
+lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input)
+{
+    return lg_onnx_emit_full(out, node, kind, attrs, 1, &input, 0, NULL);
+}
+
+lego_status lg_onnx_give(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs, const int32_t *inputs,
+                         int n_weights, const int32_t *weights)
+{
+    int32_t value;
+    lego_status status = lg_onnx_emit_full(&value, node, kind, attrs, n_inputs, inputs, n_weights, weights);
+
+    return status == LEGO_OK ? lg_onnx_finish(node, 0, value) : status;
+}
+
+lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_RESHAPE);
+
+    if (shape->n < 1)
+        return lg_onnx_unsupported("a shape of the batch alone");
+    attrs.reshape.shape = *shape;
+    return lg_onnx_emit(out, node, LG_OP_RESHAPE, &attrs, input);
+}
+
+/* --- outputs of the node --- */
+
+static lg_onnx_value *output_of(const lg_onnx_node *node, int index)
+{
+    int32_t id;
+
+    if ((size_t)index >= node->proto->n_output || !*node->proto->output[index])
+        return NULL;
+    id = lg_name_map_find(&node->import->names, node->proto->output[index]);
+    return id == LG_NONE ? NULL : &node->import->values[id];
+}
+
+lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value)
+{
+    lg_onnx_value *output = output_of(node, index);
+
+    if (output)
+        output->value = value;
+    return LEGO_OK;
+}
+
+void lg_onnx_finish_constant(lg_onnx_node *node, int index, lego_tensor *tensor)
+{
+    lg_onnx_value *output = output_of(node, index);
+
+    if (output) {
+        output->is_constant = 1;
+        output->constant = *tensor;
+        memset(tensor, 0, sizeof(*tensor));
+    } else {
+        lg_tensor_dispose(tensor);
+    }
+}

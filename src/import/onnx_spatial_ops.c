@@ -1,0 +1,535 @@
+/* Converters of ops that slide over or resize (N,C,H,W): convolutions, pools, padding, resizing. Convolutions and pools
+ * over (N,C,W) become two-dimensional ones over (N,C,1,W), between two reshapes.
+ *
+ * ONNX and torch, whose definitions our ops have, differ in three places, where only what both agree on is taken:
+ *   auto_pad   SAME_* becomes explicit padding, computed from the input's extents as the ONNX standard writes it
+ *   ceil_mode  ONNX keeps a window that starts in the padding behind the input, torch drops it
+ *   Resize     has seven coordinate modes; a mode is taken if it reads the same places as one of ours */
+#include "import/onnx.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "graph/ops/common.h"
+
+#define MAX_RESIZED 65536 /* extents of a resized value: places are compared one by one */
+
+/* The input of a window: (N,C,H,W), or (N,C,W) as (N,C,1,W). */
+static lego_status enter(int32_t *x, int *n_spatial, lg_onnx_node *node)
+{
+    const lg_shape *shape;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_activation(x, node, 0));
+    shape = lg_onnx_shape(node, *x);
+    *n_spatial = shape->n_dims - 2;
+    if (*n_spatial != 1 && *n_spatial != 2)
+        LG_FAIL(LEGO_EUNSUPPORTED, "input '%s' has %d axes, 3 and 4 are supported", node->proto->input[0],
+                (int)shape->n_dims);
+    if (*n_spatial == 1) {
+        const lg_dims wide = { 3, { shape->dims[1], 1, shape->dims[2] } };
+        LG_TRY(lg_onnx_emit_reshape(x, node, *x, &wide));
+    }
+done:
+    return status;
+}
+
+/* The output of a window: back to (N,C,W) if the input was. */
+static lego_status leave(lg_onnx_node *node, int32_t y, int n_spatial)
+{
+    const lg_shape *shape = lg_onnx_shape(node, y);
+    lego_status status = LEGO_OK;
+
+    if (n_spatial == 1) {
+        const lg_dims narrow = { 2, { shape->dims[1], shape->dims[3] } };
+        LG_TRY(lg_onnx_emit_reshape(&y, node, y, &narrow));
+    }
+    LG_TRY(lg_onnx_finish(node, 0, y));
+done:
+    return status;
+}
+
+/* An attribute's entries for height and width; absent, and for the height of (N,C,W): the fallback, which does nothing. */
+static lego_status read_pair(int64_t out[2], const lg_onnx_node *node, int n_spatial, const char *name, int64_t min,
+                             int64_t fallback)
+{
+    lg_dims list;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_ints(&list, node, name));
+    out[0] = out[1] = fallback;
+    if (list.n < 0)
+        goto done;
+    if (list.n != n_spatial)
+        return lg_onnx_malformed(node, "%s has %lld entries, %d are needed", name, (long long)list.n, n_spatial);
+    for (int i = 0; i < n_spatial; i++) {
+        if (list.dims[i] < min || list.dims[i] > LG_MAX_EXTENT)
+            return lg_onnx_malformed(node, "%s %lld is not in [%lld, %lld]", name, (long long)list.dims[i],
+                                     (long long)min, (long long)LG_MAX_EXTENT);
+        out[2 - n_spatial + i] = list.dims[i];
+    }
+done:
+    return status;
+}
+
+/* Pads top, left, bottom, right as the file lists them: all befores, then all behinds. */
+static lego_status read_explicit_pads(int64_t pads[4], const lg_onnx_node *node, int n_spatial)
+{
+    lg_dims list;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_ints(&list, node, "pads"));
+    if (list.n >= 0 && list.n != 2 * n_spatial)
+        return lg_onnx_malformed(node, "pads has %lld entries, %d are needed", (long long)list.n, 2 * n_spatial);
+    for (int i = 0; i < list.n; i++) {
+        if (list.dims[i] < 0 || list.dims[i] > LG_MAX_EXTENT)
+            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld", (long long)list.dims[i]);
+        pads[i / n_spatial * 2 + 2 - n_spatial + i % n_spatial] = list.dims[i];
+    }
+done:
+    return status;
+}
+
+/* The pads of a window of `kernel` over x (N,C,H,W), from `pads` or `auto_pad`. */
+static lego_status read_pads(int64_t pads[4], const lg_onnx_node *node, int n_spatial, const lg_shape *in,
+                             const int64_t kernel[2], const int64_t stride[2], const int64_t dilation[2])
+{
+    ProtobufCBinaryData mode;
+    lego_status status = LEGO_OK;
+
+    memset(pads, 0, 4 * sizeof(*pads));
+    LG_TRY(lg_onnx_text(&mode, node, "auto_pad", "NOTSET"));
+    if (lg_onnx_text_is(&mode, "NOTSET"))
+        return read_explicit_pads(pads, node, n_spatial);
+    if (lg_onnx_text_is(&mode, "VALID"))
+        goto done;
+    if (!lg_onnx_text_is(&mode, "SAME_UPPER") && !lg_onnx_text_is(&mode, "SAME_LOWER"))
+        return lg_onnx_malformed(node, "unknown auto_pad '%.*s'", (int)(mode.len > 32 ? 32 : mode.len),
+                                 (const char *)mode.data);
+    for (int i = 0; i < 2; i++) {
+        const int64_t extent = in->dims[2 + i], out = (extent + stride[i] - 1) / stride[i];
+        int64_t total = (out - 1) * stride[i] + (kernel[i] - 1) * dilation[i] + 1 - extent;
+
+        total = total < 0 ? 0 : total;
+        pads[i] = lg_onnx_text_is(&mode, "SAME_UPPER") ? total / 2 : total - total / 2;
+        pads[2 + i] = total - pads[i];
+    }
+done:
+    return status;
+}
+
+/* Weight and optional bias of a convolution, inputs 1 and 2. The kernel is the weight's; kernel_shape must agree. */
+static lego_status read_conv_weights(int32_t weights[2], int64_t kernel[2], lg_onnx_node *node, int n_spatial)
+{
+    const lego_tensor *tensor, *bias;
+    lego_tensor wide = { 0 };
+    int64_t wanted[2];
+    lego_status status = LEGO_OK;
+
+    weights[0] = weights[1] = LG_NONE;
+    LG_TRY(lg_onnx_weight_tensor(&tensor, node, 1, 2 + n_spatial));
+    kernel[0] = n_spatial == 1 ? 1 : tensor->shape.dims[2];
+    kernel[1] = tensor->shape.dims[1 + n_spatial];
+    LG_TRY(read_pair(wanted, node, n_spatial, "kernel_shape", 1, 1));
+    if (lg_onnx_attribute(node, "kernel_shape") && (wanted[0] != kernel[0] || wanted[1] != kernel[1]))
+        LG_FAIL(LEGO_EFORMAT, "node '%s': kernel_shape %lldx%lld, the weight has %lldx%lld", node->name,
+                (long long)wanted[0], (long long)wanted[1], (long long)kernel[0], (long long)kernel[1]);
+    if (n_spatial == 1) {
+        lg_tensor_share(&wide, tensor);
+        wide.shape = (lg_shape){ 4, { tensor->shape.dims[0], tensor->shape.dims[1], kernel[0], kernel[1] } };
+    }
+    LG_TRY(lg_onnx_weight(&weights[0], node, 1, n_spatial == 1 ? &wide : NULL));
+    if (lg_onnx_input(node, 2)) {
+        LG_TRY(lg_onnx_weight_tensor(&bias, node, 2, 1));
+        LG_TRY(lg_onnx_weight(&weights[1], node, 2, NULL));
+    }
+done:
+    lg_tensor_dispose(&wide);
+    return status;
+}
+
+static lego_status convert_conv(lg_onnx_node *node)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV2D);
+    int64_t kernel[2];
+    int32_t x, y, weights[2];
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
+    LG_TRY(read_pair(attrs.conv.stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_pair(attrs.conv.dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(lg_onnx_int(&attrs.conv.groups, node, "group", 1));
+    LG_TRY(read_pads(attrs.conv.pads, node, n_spatial, lg_onnx_shape(node, x), kernel, attrs.conv.stride,
+                     attrs.conv.dilation));
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV2D, &attrs, 1, &x, 2, weights));
+    LG_TRY(leave(node, y, n_spatial));
+done:
+    return status;
+}
+
+/* Padding of a transposed convolution: what it takes off the full output. With output_shape it follows from that. */
+static lego_status read_transpose_pads(lg_conv_transpose_attrs *attrs, const lg_onnx_node *node, int n_spatial,
+                                       const lg_shape *in, const int64_t kernel[2])
+{
+    ProtobufCBinaryData mode;
+    int64_t wanted[2];
+    int same, upper;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_text(&mode, node, "auto_pad", "NOTSET"));
+    LG_TRY(read_pair(wanted, node, n_spatial, "output_shape", 1, 0));
+    upper = lg_onnx_text_is(&mode, "SAME_UPPER");
+    same = upper || lg_onnx_text_is(&mode, "SAME_LOWER");
+    if (!same && wanted[1] == 0)
+        return read_pads(attrs->pads, node, n_spatial, in, kernel, attrs->stride, attrs->dilation);
+    for (int i = 0; i < 2; i++) {
+        const int64_t extent = in->dims[2 + i];
+        const int64_t target = wanted[i] != 0 ? wanted[i] : extent * attrs->stride[i];
+        int64_t total = attrs->stride[i] * (extent - 1) + attrs->output_padding[i] +
+                        (kernel[i] - 1) * attrs->dilation[i] + 1 - target;
+
+        if (total < 0) { /* more than the full output */
+            attrs->output_padding[i] -= total;
+            total = 0;
+        }
+        attrs->pads[i] = upper ? total / 2 : total - total / 2;
+        attrs->pads[2 + i] = total - attrs->pads[i];
+    }
+done:
+    return status;
+}
+
+static lego_status convert_conv_transpose(lg_onnx_node *node)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV_TRANSPOSE2D);
+    lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
+    int64_t kernel[2];
+    int32_t x, y, weights[2];
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
+    LG_TRY(read_pair(conv->stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_pair(conv->dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(read_pair(conv->output_padding, node, n_spatial, "output_padding", 0, 0));
+    LG_TRY(lg_onnx_int(&conv->groups, node, "group", 1));
+    LG_TRY(read_transpose_pads(conv, node, n_spatial, lg_onnx_shape(node, x), kernel));
+    for (int i = 0; i < 2; i++)
+        if (conv->output_padding[i] > 0 && conv->output_padding[i] >= conv->stride[i] &&
+            conv->output_padding[i] >= conv->dilation[i])
+            LG_FAIL(LEGO_EUNSUPPORTED, "output padding %lld, which neither stride nor dilation exceeds",
+                    (long long)conv->output_padding[i]);
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV_TRANSPOSE2D, &attrs, 1, &x, 2, weights));
+    LG_TRY(leave(node, y, n_spatial));
+done:
+    return status;
+}
+
+/* What our pools do not take, along each axis. */
+static lego_status check_pool(lg_op_kind kind, const lg_pool_attrs *pool, const lg_shape *in)
+{
+    for (int i = 0; i < 2; i++) {
+        const int64_t reach = pool->dilation[i] * (pool->kernel[i] - 1) + 1;
+        const int64_t left = in->dims[2 + i] + pool->pads[i] + pool->pads[2 + i] - reach;
+
+        if (kind == LG_OP_AVG_POOL && pool->dilation[i] != 1)
+            return lg_onnx_unsupported("an average over a dilated window");
+        if (pool->pads[i] >= reach || pool->pads[2 + i] >= reach)
+            return lg_onnx_unsupported("a window that sees nothing but padding");
+        if (pool->ceil_mode && left >= 0 && left % pool->stride[i] != 0 &&
+            (left / pool->stride[i] + 1) * pool->stride[i] >= in->dims[2 + i] + pool->pads[i])
+            return lg_onnx_unsupported("ceil_mode with a window that starts behind the input; use ceil_mode 0");
+    }
+    return LEGO_OK;
+}
+
+static lego_status convert_pool(lg_onnx_node *node)
+{
+    const lg_op_kind kind = node->proto->op_type[0] == 'M' ? LG_OP_MAX_POOL : LG_OP_AVG_POOL;
+    lg_attrs attrs = lg_onnx_defaults(kind);
+    lg_pool_attrs *pool = &attrs.pool;
+    int64_t ceil_mode, include;
+    int32_t x, y;
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(enter(&x, &n_spatial, node));
+    if (!lg_onnx_attribute(node, "kernel_shape"))
+        return lg_onnx_malformed(node, "kernel_shape is missing");
+    LG_TRY(read_pair(pool->kernel, node, n_spatial, "kernel_shape", 1, 1));
+    LG_TRY(read_pair(pool->stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_pair(pool->dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(lg_onnx_int(&ceil_mode, node, "ceil_mode", 0));
+    LG_TRY(lg_onnx_int(&include, node, "count_include_pad", 0));
+    LG_TRY(read_pads(pool->pads, node, n_spatial, lg_onnx_shape(node, x), pool->kernel, pool->stride,
+                     pool->dilation));
+    pool->ceil_mode = ceil_mode != 0;
+    pool->count_include_pad = kind == LG_OP_AVG_POOL && include != 0;
+    LG_TRY(check_pool(kind, pool, lg_onnx_shape(node, x)));
+    LG_TRY(lg_onnx_emit(&y, node, kind, &attrs, x));
+    LG_TRY(leave(node, y, n_spatial));
+done:
+    return status;
+}
+
+static lego_status convert_global_pool(lg_onnx_node *node)
+{
+    const int is_max = strcmp(node->proto->op_type, "GlobalMaxPool") == 0;
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_ADAPTIVE_AVG_POOL); /* both: 1x1 */
+    int32_t x, y;
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(lg_onnx_emit(&y, node, is_max ? LG_OP_ADAPTIVE_MAX_POOL : LG_OP_ADAPTIVE_AVG_POOL, &attrs, x));
+    LG_TRY(leave(node, y, n_spatial));
+done:
+    return status;
+}
+
+static lego_status convert_pad(lg_onnx_node *node)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_PAD);
+    ProtobufCBinaryData mode;
+    lg_dims pads, axes = { -1, { 0 } };
+    int32_t x, y;
+    int64_t all[2 * LEGO_MAX_DIMS] = { 0 };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_activation_of(&x, node, 0, 4));
+    LG_TRY(lg_onnx_text(&mode, node, "mode", "constant"));
+    if (!lg_onnx_text_is(&mode, "constant"))
+        LG_FAIL(LEGO_EUNSUPPORTED, "padding with mode '%.*s', 'constant' is supported",
+                (int)(mode.len > 32 ? 32 : mode.len), (const char *)mode.data);
+    LG_TRY(lg_onnx_list(&pads, node, "pads", 1, 11));
+    LG_TRY(lg_onnx_number(&attrs.pad.value, node, "value", 2, 11, 0.0));
+    if (node->import->opset >= 18)
+        LG_TRY(lg_onnx_constant_ints(&axes, node, 3));
+    if (axes.n < 0)
+        axes = (lg_dims){ 4, { 0, 1, 2, 3 } };
+    if (axes.n > 4 || pads.n != 2 * axes.n)
+        return lg_onnx_malformed(node, "%lld pads for %lld axes", (long long)pads.n, (long long)axes.n);
+    for (int i = 0; i < axes.n; i++) {
+        LG_TRY(lg_onnx_axis(&axes.dims[i], node, 4));
+        all[axes.dims[i]] = pads.dims[i];
+        all[4 + axes.dims[i]] = pads.dims[axes.n + i];
+    }
+    for (int i = 0; i < 8; i++)
+        if (all[i] < 0 || all[i] > LG_MAX_EXTENT || (i % 4 < 2 && all[i] != 0))
+            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld at axis %d; rows and columns can be added", (long long)all[i],
+                    i % 4);
+    for (int i = 0; i < 2; i++) {
+        attrs.pad.pads[i] = all[2 + i];
+        attrs.pad.pads[2 + i] = all[6 + i];
+    }
+    LG_TRY(lg_onnx_emit(&y, node, LG_OP_PAD, &attrs, x));
+    LG_TRY(lg_onnx_finish(node, 0, y));
+done:
+    return status;
+}
+
+/* --- resizing --- */
+
+typedef struct resize {
+    int64_t in[2], out[2];
+    double scale[2];                 /* out / in, or as the file gives it */
+    ProtobufCBinaryData coordinates; /* coordinate_transformation_mode */
+    ProtobufCBinaryData rounding;    /* nearest_mode */
+} resize;
+
+/* The place in the input that element `i` of the output reads (ONNX, Resize); NaN for an unknown mode. */
+static double place_of(const resize *r, int axis, int64_t i)
+{
+    const double x = (double)i, in = (double)r->in[axis], scale = r->scale[axis];
+    const double out = scale * in; /* the standard's reference does not round it, r->out does */
+
+    if (lg_onnx_text_is(&r->coordinates, "asymmetric"))
+        return x / scale;
+    if (lg_onnx_text_is(&r->coordinates, "half_pixel"))
+        return (x + 0.5) / scale - 0.5;
+    if (lg_onnx_text_is(&r->coordinates, "pytorch_half_pixel"))
+        return out > 1.0 ? (x + 0.5) / scale - 0.5 : 0.0;
+    if (lg_onnx_text_is(&r->coordinates, "align_corners"))
+        return out != 1.0 ? x * (in - 1.0) / (out - 1.0) : 0.0;
+    return NAN;
+}
+
+static double round_place(const resize *r, double place)
+{
+    if (lg_onnx_text_is(&r->rounding, "floor"))
+        return floor(place);
+    if (lg_onnx_text_is(&r->rounding, "ceil"))
+        return ceil(place);
+    if (lg_onnx_text_is(&r->rounding, "round_prefer_floor"))
+        return ceil(place - 0.5);
+    return lg_onnx_text_is(&r->rounding, "round_prefer_ceil") ? floor(place + 0.5) : NAN;
+}
+
+static double clamp(double place, int64_t extent)
+{
+    return place < 0.0 ? 0.0 : place > (double)(extent - 1) ? (double)(extent - 1) : place;
+}
+
+/* Whether our op, in this mode, reads the places that the file's reads (ops/upsample.c has the definitions). */
+static int reads_the_same(const resize *r, int mode, int align_corners)
+{
+    for (int axis = 0; axis < 2; axis++)
+        for (int64_t i = 0; i < r->out[axis]; i++) {
+            const double theirs = place_of(r, axis, i);
+            const double in = (double)r->in[axis], out = (double)r->out[axis];
+            double ours;
+
+            if (mode == LG_UPSAMPLE_NEAREST) {
+                if (clamp(round_place(r, theirs), r->in[axis]) == (double)(i * r->in[axis] / r->out[axis]))
+                    continue;
+                return 0;
+            }
+            if (align_corners)
+                ours = out > 1.0 ? (double)i * (in - 1.0) / (out - 1.0) : 0.0;
+            else
+                ours = ((double)i + 0.5) * in / out - 0.5;
+            if (!(fabs(clamp(theirs, r->in[axis]) - clamp(ours, r->in[axis])) <= 1e-6))
+                return 0;
+        }
+    return 1;
+}
+
+static lego_status emit_resize(lg_onnx_node *node, const resize *r, const ProtobufCBinaryData *mode, int32_t x)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_UPSAMPLE);
+    int32_t y;
+    int found = 0;
+    lego_status status = LEGO_OK;
+
+    attrs.upsample.mode = lg_onnx_text_is(mode, "nearest") ? LG_UPSAMPLE_NEAREST : LG_UPSAMPLE_BILINEAR;
+    if (!lg_onnx_text_is(mode, "nearest") && !lg_onnx_text_is(mode, "linear"))
+        LG_FAIL(LEGO_EUNSUPPORTED, "resizing with mode '%.*s', 'nearest' and 'linear' are supported",
+                (int)(mode->len > 32 ? 32 : mode->len), (const char *)mode->data);
+    for (int i = 0; i < 2; i++) {
+        if (r->out[i] < 1 || r->out[i] > MAX_RESIZED || r->in[i] > MAX_RESIZED)
+            LG_FAIL(LEGO_EUNSUPPORTED, "resizing %lld to %lld, 1 to %d are possible", (long long)r->in[i],
+                    (long long)r->out[i], MAX_RESIZED);
+        attrs.upsample.size[i] = r->out[i];
+    }
+    for (int align = 0; !found && align <= (attrs.upsample.mode == LG_UPSAMPLE_BILINEAR); align++) {
+        attrs.upsample.align_corners = align;
+        found = reads_the_same(r, attrs.upsample.mode, align);
+    }
+    if (!found)
+        LG_FAIL(LEGO_EUNSUPPORTED,
+                "coordinate mode '%.*s' with these extents reads other places than torch's interpolate() does",
+                (int)(r->coordinates.len > 32 ? 32 : r->coordinates.len), (const char *)r->coordinates.data);
+    LG_TRY(lg_onnx_emit(&y, node, LG_OP_UPSAMPLE, &attrs, x));
+    LG_TRY(lg_onnx_finish(node, 0, y));
+done:
+    return status;
+}
+
+/* Sizes (N,C,H,W) or scales, of which those of batch and channels must keep them. */
+static lego_status read_scales(resize *r, const lg_onnx_node *node, int index, const char *attribute)
+{
+    const lg_onnx_value *value = index >= 0 ? lg_onnx_input(node, index) : NULL;
+    const Onnx__AttributeProto *list = attribute ? lg_onnx_attribute(node, attribute) : NULL;
+    const int64_t n = list ? (int64_t)list->n_floats : value && value->is_constant ? lg_tensor_count(&value->constant)
+                                                                                   : 0;
+
+    if (n != 4)
+        return lg_onnx_unsupported("scales must be constants, one for each of 4 axes");
+    for (int i = 0; i < 4; i++) {
+        const double scale = list ? (double)list->floats[i] : lg_onnx_element(&value->constant, i);
+
+        if (i < 2 && scale != 1.0)
+            return lg_onnx_unsupported("a scale of %g for axis %d; rows and columns can be resized", scale, i);
+        if (!(scale > 0.0 && scale <= (double)MAX_RESIZED))
+            return lg_onnx_unsupported("a scale of %g", scale);
+        if (i < 2)
+            continue;
+        r->scale[i - 2] = scale;
+        r->out[i - 2] = (int64_t)floor((double)r->in[i - 2] * scale);
+    }
+    return LEGO_OK;
+}
+
+static lego_status read_sizes(resize *r, const lg_onnx_node *node, int index, const lg_shape *in)
+{
+    lg_dims sizes;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_constant_ints(&sizes, node, index));
+    if (sizes.n != 4)
+        return lg_onnx_unsupported("sizes must be constants, one for each of 4 axes");
+    if ((sizes.dims[0] != LG_ONNX_BATCH && sizes.dims[0] != node->import->batch) || sizes.dims[1] != in->dims[1])
+        LG_FAIL(LEGO_EUNSUPPORTED, "sizes that change the batch or the channels");
+    for (int i = 0; i < 2; i++) {
+        r->out[i] = sizes.dims[2 + i];
+        r->scale[i] = (double)r->out[i] / (double)r->in[i];
+    }
+done:
+    return status;
+}
+
+static int is_given(const lg_onnx_node *node, int index)
+{
+    const lg_onnx_value *value = lg_onnx_input(node, index);
+
+    return value && !(value->is_constant && lg_tensor_count(&value->constant) == 0);
+}
+
+static lego_status convert_resize(lg_onnx_node *node)
+{
+    const int64_t opset = node->import->opset;
+    const int is_upsample = strcmp(node->proto->op_type, "Upsample") == 0;
+    static const char *const refused[] = { "exclude_outside", "antialias" };
+    ProtobufCBinaryData mode, policy;
+    const lg_shape *in;
+    resize r;
+    int64_t flag;
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_activation_of(&x, node, 0, 4));
+    in = lg_onnx_shape(node, x);
+    r.in[0] = in->dims[2];
+    r.in[1] = in->dims[3];
+    LG_TRY(lg_onnx_text(&mode, node, "mode", "nearest"));
+    if (is_upsample || opset < 11) { /* coordinates and rounding were not said */
+        LG_TRY(lg_onnx_text(&r.coordinates, node, "coordinate_transformation_mode", "asymmetric"));
+        LG_TRY(lg_onnx_text(&r.rounding, node, "nearest_mode", "floor"));
+        LG_TRY(read_scales(&r, node, is_upsample && opset < 9 ? -1 : 1, is_upsample && opset < 9 ? "scales" : NULL));
+        LG_TRY(emit_resize(node, &r, &mode, x));
+        goto done;
+    }
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        LG_TRY(lg_onnx_int(&flag, node, refused[i], 0));
+        if (flag)
+            LG_FAIL(LEGO_EUNSUPPORTED, "%s is set; export without it", refused[i]);
+    }
+    LG_TRY(lg_onnx_text(&r.coordinates, node, "coordinate_transformation_mode", "half_pixel"));
+    LG_TRY(lg_onnx_text(&r.rounding, node, "nearest_mode", "round_prefer_floor"));
+    LG_TRY(lg_onnx_text(&policy, node, "keep_aspect_ratio_policy", "stretch"));
+    if (lg_onnx_attribute(node, "axes") || !lg_onnx_text_is(&policy, "stretch"))
+        LG_FAIL(LEGO_EUNSUPPORTED, "axes or keep_aspect_ratio_policy are set; give the sizes of all axes");
+    if (is_given(node, 3))
+        LG_TRY(read_sizes(&r, node, 3, in));
+    else
+        LG_TRY(read_scales(&r, node, 2, NULL));
+    LG_TRY(emit_resize(node, &r, &mode, x));
+done:
+    return status;
+}
+
+const lg_onnx_op lg_onnx_spatial_ops[] = {
+    { "AveragePool", convert_pool },
+    { "Conv", convert_conv },
+    { "ConvTranspose", convert_conv_transpose },
+    { "GlobalAveragePool", convert_global_pool },
+    { "GlobalMaxPool", convert_global_pool },
+    { "MaxPool", convert_pool },
+    { "Pad", convert_pad },
+    { "Resize", convert_resize },
+    { "Upsample", convert_resize },
+    { NULL, NULL },
+};

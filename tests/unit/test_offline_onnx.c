@@ -1,0 +1,299 @@
+/* ONNX import: damaged files (cut short, bits flipped, hostile) and models of our own. That the numbers are right is
+ * the business of test_offline_onnx_conformance.c. */
+#include "support/onnx.h"
+
+/* --- damage --- */
+
+static const char *const samples[] = { "pytorch-converted/test_Conv2d_groups/model.onnx",
+                                       "pytorch-converted/test_Linear/model.onnx",
+                                       "pytorch-operator/test_operator_view/model.onnx",
+                                       "node/test_resize_upsample_scales_nearest/model.onnx",
+                                       "pytorch-converted/test_BatchNorm2d_eval/model.onnx" };
+
+/* Whatever a damaged file gives: a graph that validates, or an error with a message. */
+static void import_damaged(const char *path, const char *data, size_t size)
+{
+    lego_model *model = NULL;
+    lego_status status;
+
+    save_bytes(path, data, size);
+    status = lego_model_import(&model, NULL, path, NULL);
+    if (status == LEGO_OK)
+        assert_ok(lg_graph_validate(model->graph));
+    else
+        assert_true(status != LEGO_ENOMEM && lego_last_error()[0] != '\0');
+    lego_model_free(model);
+}
+
+static void test_onnx__survives_cut_and_flipped_files(void **state)
+{
+    unsigned long long random = 88172645463325252ull;
+
+    for (size_t s = 0; s < sizeof(samples) / sizeof(samples[0]); s++) {
+        char path[256], *data;
+        size_t size;
+
+        snprintf(path, sizeof(path), ONNX_DATA "%s", samples[s]);
+        if (!lg_file_exists(path))
+            continue;
+        assert_ok(lg_file_read(&data, &size, path, INT32_MAX));
+        for (size_t cut = 0; cut < size; cut += size / 100 + 1)
+            import_damaged(in_folder(state, "cut.onnx"), data, cut);
+        for (int k = 0; k < 400; k++) {
+            size_t at;
+            char kept;
+
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            at = (size_t)(random >> 8) % (k % 2 && size > 300 ? 300 : size);
+            kept = data[at];
+            data[at] = (char)(data[at] ^ (1 << (random & 7)));
+            import_damaged(in_folder(state, "flipped.onnx"), data, size);
+            data[at] = kept;
+        }
+        lg_free(data);
+    }
+}
+
+/* Graphs inside attributes inside graphs: 100,000 deep. */
+static void test_onnx__refuses_deep_nesting(void **state)
+{
+    const int depth = 100000;
+    size_t size = 0, room = (size_t)depth * 12;
+    char *data = lg_calloc(room, 1), *at = data + room;
+    lego_model *model;
+
+    for (int i = 0; i < depth; i++) {
+        /* model: graph 7; graph: node 1; node: attribute 5; attribute: g 6 */
+        const int field = i == depth - 1 ? 7 : (i % 3 == 0 ? 6 : i % 3 == 1 ? 5 : 1);
+        size_t rest = size;
+        char head[12];
+        int n = 0;
+
+        head[n++] = (char)(field << 3 | 2);
+        do {
+            head[n++] = (char)((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+            rest >>= 7;
+        } while (rest);
+        at -= n;
+        memcpy(at, head, (size_t)n);
+        size += (size_t)n;
+    }
+    assert_ok(lg_file_write(in_folder(state, "deep.onnx"), at, size));
+    assert_fails(LEGO_EFORMAT, lego_model_import(&model, NULL, in_folder(state, "deep.onnx"), NULL));
+    lg_free(data);
+}
+
+/* --- models of our own: x (N,4) -> nodes -> y --- */
+
+#define MAX_NODES 4
+
+typedef struct tiny {
+    Onnx__ModelProto model;
+    Onnx__GraphProto graph;
+    Onnx__OperatorSetIdProto set, *sets[1];
+    Onnx__ValueInfoProto input, output, *inputs[1], *outputs[1];
+    Onnx__TypeProto type;
+    Onnx__TypeProto__Tensor tensor_type;
+    Onnx__TensorShapeProto shape;
+    Onnx__TensorShapeProto__Dimension dims[2], *dim_list[2];
+    Onnx__NodeProto nodes[MAX_NODES], *node_list[MAX_NODES];
+    char *names[MAX_NODES][2];
+    Onnx__TensorProto weight, *weights[1];
+    Onnx__StringStringEntryProto entry, *entries[1];
+    int64_t weight_dims[1];
+} tiny;
+
+static void tiny_init(tiny *t)
+{
+    memset(t, 0, sizeof(*t));
+    onnx__model_proto__init(&t->model);
+    onnx__graph_proto__init(&t->graph);
+    onnx__operator_set_id_proto__init(&t->set);
+    onnx__value_info_proto__init(&t->input);
+    onnx__value_info_proto__init(&t->output);
+    onnx__type_proto__init(&t->type);
+    onnx__type_proto__tensor__init(&t->tensor_type);
+    onnx__tensor_shape_proto__init(&t->shape);
+    onnx__tensor_proto__init(&t->weight);
+    onnx__string_string_entry_proto__init(&t->entry);
+    for (int i = 0; i < 2; i++) {
+        onnx__tensor_shape_proto__dimension__init(&t->dims[i]);
+        t->dims[i].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+        t->dims[i].dim_value = i ? 4 : 1;
+        t->dim_list[i] = &t->dims[i];
+    }
+    t->shape.n_dim = 2;
+    t->shape.dim = t->dim_list;
+    t->tensor_type.has_elem_type = 1;
+    t->tensor_type.elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    t->tensor_type.shape = &t->shape;
+    t->type.value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    t->type.tensor_type = &t->tensor_type;
+    t->input.name = (char *)"x";
+    t->input.type = &t->type;
+    t->output.name = (char *)"y";
+    t->set.has_version = 1;
+    t->set.version = 13;
+    t->sets[0] = &t->set;
+    t->inputs[0] = &t->input;
+    t->outputs[0] = &t->output;
+    t->weights[0] = &t->weight;
+    t->entries[0] = &t->entry;
+    t->model.n_opset_import = 1;
+    t->model.opset_import = t->sets;
+    t->model.graph = &t->graph;
+    t->graph.n_input = t->graph.n_output = 1;
+    t->graph.input = t->inputs;
+    t->graph.output = t->outputs;
+    t->graph.node = t->node_list;
+}
+
+static void tiny_node(tiny *t, const char *op, const char *name, const char *in, const char *out)
+{
+    const size_t i = t->graph.n_node++;
+    Onnx__NodeProto *node = &t->nodes[i];
+
+    onnx__node_proto__init(node);
+    t->names[i][0] = (char *)(uintptr_t)in;
+    t->names[i][1] = (char *)(uintptr_t)out;
+    node->op_type = (char *)(uintptr_t)op;
+    node->name = (char *)(uintptr_t)name;
+    node->n_input = node->n_output = 1;
+    node->input = &t->names[i][0];
+    node->output = &t->names[i][1];
+    t->node_list[i] = node;
+}
+
+static lego_status tiny_import(lego_model **out, tiny *t, void **state)
+{
+    save_proto(&t->model, in_folder(state, "tiny.onnx"));
+    return lego_model_import(out, NULL, in_folder(state, "tiny.onnx"), NULL);
+}
+
+static void test_onnx__lists_every_unsupported_node(void **state)
+{
+    tiny t;
+    lego_model *model;
+
+    tiny_init(&t);
+    tiny_node(&t, "Sinh", "first", "x", "a");
+    tiny_node(&t, "Relu", "fine", "a", "b");
+    tiny_node(&t, "Einsum", "second", "b", "y");
+    assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
+    assert_says("'first' (Sinh)");
+    assert_says("'second' (Einsum)");
+    assert_says("opset 13");
+}
+
+static void test_onnx__refuses_broken_graphs(void **state)
+{
+    tiny t;
+    lego_model *model;
+
+    tiny_init(&t);
+    tiny_node(&t, "Relu", "one", "b", "a");
+    tiny_node(&t, "Relu", "two", "a", "b");
+    tiny_node(&t, "Relu", "three", "b", "y");
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    assert_says("cycle");
+    tiny_init(&t);
+    tiny_node(&t, "Relu", "one", "nowhere", "y");
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    assert_says("'nowhere'");
+    tiny_init(&t);
+    tiny_node(&t, "Relu", "one", "x", "y");
+    t.dims[1].dim_value = -3;
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    assert_says("-3");
+    t.dims[1].dim_value = INT64_MAX;
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    t.dims[1].dim_value = 4;
+    t.set.version = 99;
+    assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
+    assert_says("opset 99");
+}
+
+static void test_onnx__external_data_stays_in_the_folder(void **state)
+{
+    static const float numbers[4] = { 1.0f, 2.0f, 3.0f, 4.0f };
+    char *inputs[2] = { (char *)"x", (char *)"w" };
+    tiny t;
+    lego_model *model;
+
+    tiny_init(&t);
+    tiny_node(&t, "Add", "sum", "x", "y");
+    t.nodes[0].n_input = 2;
+    t.nodes[0].input = inputs;
+    t.weight.name = (char *)"w";
+    t.weight.has_data_type = 1;
+    t.weight.data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    t.weight_dims[0] = 4;
+    t.weight.n_dims = 1;
+    t.weight.dims = t.weight_dims;
+    t.weight.has_data_location = 1;
+    t.weight.data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+    t.weight.n_external_data = 1;
+    t.weight.external_data = t.entries;
+    t.entry.key = (char *)"location";
+    t.entry.value = (char *)"w.bin";
+    t.graph.n_initializer = 1;
+    t.graph.initializer = t.weights;
+
+    assert_fails(LEGO_ENOTFOUND, tiny_import(&model, &t, state));
+    assert_says("'w'");
+    assert_ok(lg_file_write(in_folder(state, "w.bin"), numbers, sizeof(numbers) - 1));
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    assert_ok(lg_file_write(in_folder(state, "w.bin"), numbers, sizeof(numbers)));
+    assert_ok(tiny_import(&model, &t, state));
+    assert_int_equal(model->graph->n_weights, 1);
+    assert_memory_equal(lg_tensor_data(&model->graph->weights[0].tensor), numbers, sizeof(numbers));
+    lego_model_free(model);
+    assert_survives_oom(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), NULL), lego_model_free(model));
+    t.entry.value = (char *)"../w.bin";
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    t.entry.value = (char *)"/etc/hostname";
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    t.entry.value = (char *)"w.bin";
+    t.weight_dims[0] = INT64_MAX / 2;
+    assert_fails(LEGO_EFORMAT, tiny_import(&model, &t, state));
+    assert_says("'w'");
+}
+
+static void test_onnx__an_open_extent_must_be_given(void **state)
+{
+    lego_import_options options = LEGO_IMPORT_OPTIONS_INIT;
+    int64_t dims[LEGO_MAX_DIMS];
+    int n_dims;
+    tiny t;
+    lego_model *model;
+
+    tiny_init(&t);
+    tiny_node(&t, "Relu", "one", "x", "y");
+    t.dims[1].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+    t.dims[1].dim_param = (char *)"width";
+    assert_fails(LEGO_EINVAL, tiny_import(&model, &t, state));
+    assert_says("width");
+    options.n_input_dims = 2;
+    options.input_dims[0] = 1;
+    options.input_dims[1] = 7;
+    assert_ok(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_ok(lego_model_output_shape(model, 0, &n_dims, dims));
+    assert_int_equal(dims[1], 7);
+    lego_model_free(model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(test_onnx__survives_cut_and_flipped_files),
+        folder_test(test_onnx__refuses_deep_nesting),
+        folder_test(test_onnx__lists_every_unsupported_node),
+        folder_test(test_onnx__refuses_broken_graphs),
+        folder_test(test_onnx__external_data_stays_in_the_folder),
+        folder_test(test_onnx__an_open_extent_must_be_given),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
