@@ -417,8 +417,8 @@ static inline double eval_at(const lg_graph *graph, const lg_node *node, eval_va
     }
 }
 
-/* Every value of the graph for one input, row-major with `batch` samples; free with eval_free(). */
-static inline eval_value *eval_graph(const lg_graph *graph, const double *input, int64_t batch)
+/* Every value of the graph for its inputs, row-major with `batch` samples; free with eval_free(). */
+static inline eval_value *eval_graph_of(const lg_graph *graph, const double *const *inputs, int64_t batch)
 {
     eval_value *values;
     int64_t at[LEGO_MAX_DIMS];
@@ -429,8 +429,9 @@ static inline eval_value *eval_graph(const lg_graph *graph, const double *input,
         values[v].shape.dims[0] = batch;
         assert_ok(LG_CALLOC(&values[v].data, eval_count(&values[v].shape)));
     }
-    memcpy(values[graph->inputs[0]].data, input,
-           (size_t)eval_count(&values[graph->inputs[0]].shape) * sizeof(double));
+    for (int32_t i = 0; i < graph->n_inputs; i++)
+        memcpy(values[graph->inputs[i]].data, inputs[i],
+               (size_t)eval_count(&values[graph->inputs[i]].shape) * sizeof(double));
     for (int32_t i = 0; i < graph->n_nodes; i++) {
         const lg_node *node = &graph->nodes[i];
         eval_value *in[16] = { NULL };
@@ -447,6 +448,12 @@ static inline eval_value *eval_graph(const lg_graph *graph, const double *input,
         }
     }
     return values;
+}
+
+/* The same for a graph of one input. */
+static inline eval_value *eval_graph(const lg_graph *graph, const double *input, int64_t batch)
+{
+    return eval_graph_of(graph, &input, batch);
 }
 
 static inline void eval_free(eval_value *values, const lg_graph *graph)
