@@ -11,8 +11,8 @@
 
 #include "base/alloc.h"
 #include "engine/cache.h"
+#include "engine/plain.h"
 #include "engine/plan.h"
-#include "engine/ref.h"
 #include "engine/tune.h"
 
 /* Where data lies: a buffer of the arena, or the caller's memory. */
@@ -20,6 +20,7 @@ typedef enum where_kind { NOWHERE, BUFFER, INPUT, OUTPUT } where_kind;
 typedef struct where {
     where_kind kind;
     int32_t index;
+    int shared; /* by two cells: not to be written over */
 } where;
 
 typedef enum operation_kind { CALL, HOST, COPY } operation_kind;
@@ -32,6 +33,8 @@ typedef struct operation {
     lg_cache_entry *weights; /* layers */
     lg_call *call;
     where in[2], out, scratch;
+    where *inputs;           /* HOST: all of them */
+    int32_t n_inputs;
     size_t bytes;            /* COPY */
 } operation;
 
@@ -41,12 +44,13 @@ typedef struct fast_state {
     lg_arena_request *buffers;
     size_t n_buffers, buffers_capacity;
     where *places;           /* cell x layout: where it is at hand */
+    const float **host_inputs; /* of the HOST operation under way */
     const float *const *inputs; /* of the run under way */
     float *const *outputs;
     int previous_threads;
 } fast_state;
 
-static const where nowhere = { NOWHERE, 0 };
+static const where nowhere = { NOWHERE, 0, 0 };
 
 /* --- buffers and operations --- */
 
@@ -56,7 +60,7 @@ static lego_status add_buffer(where *out, fast_state *state, size_t bytes)
 
     LG_TRY(LG_RESERVE(&state->buffers, &state->buffers_capacity, state->n_buffers + 1));
     state->buffers[state->n_buffers] = (lg_arena_request){ bytes, INT32_MAX, -1, 0 };
-    *out = (where){ BUFFER, (int32_t)state->n_buffers };
+    *out = (where){ BUFFER, (int32_t)state->n_buffers, 0 };
     state->n_buffers++;
 done:
     return status;
@@ -85,6 +89,8 @@ static lego_status add_operation(lg_plan *plan, const operation *op)
     state->ops[plan->n_ops] = *op;
     touch(state, op->in[0], plan->n_ops);
     touch(state, op->in[1], plan->n_ops);
+    for (int32_t i = 0; i < op->n_inputs; i++)
+        touch(state, op->inputs[i], plan->n_ops);
     touch(state, op->out, plan->n_ops);
     touch(state, op->scratch, plan->n_ops);
     plan->n_ops++;
@@ -118,7 +124,7 @@ static lego_status tune_all(lg_step_options *options, lg_reorder_costs *reorders
     lego_status status = LEGO_OK;
 
     for (int32_t i = 0; i < program->n_steps; i++) {
-        options[i].work = lg_work_of(program, &program->steps[i]);
+        options[i].work = lg_work_of(program, &program->steps[i], tuner->block);
         LG_TRY(lg_tune_step(&options[i], tuner));
     }
     for (int32_t i = 0; i < program->n_cells; i++)
@@ -239,7 +245,7 @@ static lego_status bring_residual(where *out, lg_plan *plan, int32_t step, const
 
     LG_TRY(bring(&from, plan, step, residual, candidate->out, reorders));
     *out = from;
-    if (lg_residual_is_free(program, step, candidate, lg_kernels_block()))
+    if (from.kind == BUFFER && !from.shared && lg_residual_is_free(program, step, candidate, lg_kernels_block()))
         goto done;
     copy.bytes = from.kind == BUFFER ? ((fast_state *)plan->state)->buffers[from.index].bytes
                                      : (size_t)elements * sizeof(float);
@@ -251,31 +257,40 @@ done:
     return status;
 }
 
-/* Element-wise steps write over an input that dies with them. Returns that input's index, or LG_NONE. Not where channels
+/* Element-wise kernels write over an input that dies with them. Returns that input's index, or LG_NONE. Not where channels
  * are padded: oneDNN 2.6.3's addition with an activation then computes wrong numbers in place. */
 static int32_t input_to_overwrite(const lg_plan *plan, int32_t step, const operation *op)
 {
     const lg_program *program = plan->program;
     const lg_step *what = &program->steps[step];
+    const int commutes = what->binary == LG_BINARY_ADD || what->binary == LG_BINARY_MUL;
     int64_t dims[4];
 
-    if ((what->kind != LG_STEP_ADD && what->kind != LG_STEP_ACT) || op->kind != CALL)
+    if ((what->kind != LG_STEP_BINARY && what->kind != LG_STEP_ACT) || op->kind != CALL)
         return LG_NONE;
     lg_work_dims(dims, &program->cells[what->output]);
     if (op->candidate.out == LG_LAYOUT_BLOCKED && dims[1] % lg_kernels_block() != 0)
         return LG_NONE;
-    for (int32_t i = 0; i < what->n_inputs; i++)
-        if (op->in[i].kind == BUFFER && program->cells[program->cells[what->inputs[i]].base].last == step)
+    for (int32_t i = 0; i < (commutes ? what->n_inputs : 1); i++)
+        if (op->in[i].kind == BUFFER && !op->in[i].shared && program->cells[program->cells[what->inputs[i]].base].last == step)
             return i;
     return LG_NONE;
 }
 
+/* What a plain C kernel writes: of a blocked image, whole blocks. */
+static size_t host_bytes(const lg_plan *plan, int32_t step, lg_layout layout)
+{
+    const lg_planes planes = lg_planes_of(&plan->program->cells[plan->program->steps[step].output], layout,
+                                          lg_kernels_block());
+
+    return (size_t)(planes.n * planes.height * planes.width * planes.lanes) * sizeof(float);
+}
+
 static lego_status place_output(operation *op, lg_plan *plan, int32_t step, const lg_reorder_costs *reorders)
 {
-    const lg_program *program = plan->program;
-    const lg_step *what = &program->steps[step];
+    const lg_step *what = &plan->program->steps[step];
     int32_t over = input_to_overwrite(plan, step, op);
-    size_t bytes = op->kind == HOST ? (size_t)program->cells[what->output].elements * sizeof(float)
+    size_t bytes = op->kind == HOST ? host_bytes(plan, step, op->candidate.out)
                                     : lg_kernel_out_bytes(lg_cache_payload(op->kernel));
     lego_status status = LEGO_OK;
 
@@ -283,13 +298,63 @@ static lego_status place_output(operation *op, lg_plan *plan, int32_t step, cons
         LG_TRY(bring_residual(&op->out, plan, step, &op->candidate, reorders));
     } else if (over != LG_NONE) {
         where first = op->in[0];
-        op->in[0] = op->in[over]; /* kernels write over their first operand; addition commutes */
+        op->in[0] = op->in[over]; /* kernels write over their first operand */
         if (over == 1)
             op->in[1] = first;
         op->out = op->in[0];
     } else {
         LG_TRY(add_buffer(&op->out, plan->state, bytes));
     }
+done:
+    return status;
+}
+
+static lego_status bring_inputs(operation *op, lg_plan *plan, int32_t step, const lg_reorder_costs *reorders)
+{
+    const lg_program *program = plan->program;
+    const lg_step *what = &program->steps[step];
+    lego_status status = LEGO_OK;
+
+    if (op->kind == HOST) {
+        LG_TRY(LG_CALLOC(&op->inputs, what->n_inputs));
+        op->n_inputs = what->n_inputs;
+    }
+    for (int32_t i = 0; i < what->n_inputs; i++)
+        LG_TRY(bring(op->kind == HOST ? &op->inputs[i] : &op->in[i], plan, step, lg_work_input(program, what, i),
+                     op->candidate.in, reorders));
+done:
+    return status;
+}
+
+static lego_status get_weights(operation *op, lg_plan *plan, const lg_step *what)
+{
+    lego_status status = LEGO_OK;
+
+    if (op->kind == HOST && lg_step_is_layer(what))
+        LG_TRY(lg_plain_get_weights(&op->weights, plan->cache, what));
+    else if (op->kind == CALL && lg_kernel_weight_bytes(lg_cache_payload(op->kernel)) > 0)
+        LG_TRY(lg_kernel_pack(&op->weights, lg_cache_payload(op->kernel), plan->cache, what));
+    if (op->weights)
+        plan->weight_bytes += lg_cache_entry_bytes(op->weights);
+done:
+    return status;
+}
+
+/* The output is the input under another name: both cells are at hand in one place. */
+static lego_status add_alias(lg_plan *plan, int32_t step, const lg_candidate *candidate,
+                             const lg_reorder_costs *reorders)
+{
+    const lg_step *what = &plan->program->steps[step];
+    where place;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(bring(&place, plan, step, what->inputs[0], candidate->in, reorders));
+    place.shared = 1;
+    for (int layout = 0; layout < LG_N_LAYOUTS; layout++) {
+        where *other = place_of(plan, what->inputs[0], (lg_layout)layout);
+        other->shared |= other->kind == place.kind && other->index == place.index;
+    }
+    set_place(plan, what->output, candidate->out, place);
 done:
     return status;
 }
@@ -304,26 +369,26 @@ static lego_status add_step_operations(lg_plan *plan, int32_t step, const lg_ste
                      .step = step,
                      .candidate = options->candidates[choice],
                      .kernel = *kernel };
-    size_t scratch_bytes = op.kind == HOST ? lg_ref_scratch_bytes(what)
+    size_t scratch_bytes = op.kind == HOST ? lg_plain_scratch_bytes(program, what)
                                            : lg_kernel_scratch_bytes(lg_cache_payload(op.kernel));
     lego_status status = LEGO_OK;
 
     *kernel = NULL;
-    for (int32_t i = 0; i < what->n_inputs; i++)
-        LG_TRY(bring(&op.in[i], plan, step, lg_work_input(program, what, i), op.candidate.in, reorders));
+    if (op.kind == HOST && lg_plain_is_copy(program, what, op.candidate.in, op.candidate.out))
+        return add_alias(plan, step, &op.candidate, reorders);
+    LG_TRY(bring_inputs(&op, plan, step, reorders));
     LG_TRY(place_output(&op, plan, step, reorders));
     if (scratch_bytes > 0)
         LG_TRY(add_buffer(&op.scratch, plan->state, scratch_bytes));
-    if (op.kind == CALL && lg_kernel_weight_bytes(lg_cache_payload(op.kernel)) > 0) {
-        LG_TRY(lg_kernel_pack(&op.weights, lg_cache_payload(op.kernel), plan->cache, what));
-        plan->weight_bytes += lg_cache_entry_bytes(op.weights);
-    }
+    LG_TRY(get_weights(&op, plan, what));
     set_place(plan, what->output, op.candidate.out, op.out);
     LG_TRY(add_operation(plan, &op));
     op.kernel = op.weights = NULL; /* the plan owns them now */
+    op.inputs = NULL;
 done:
     lg_cache_release(plan->cache, op.kernel);
     lg_cache_release(plan->cache, op.weights);
+    lg_free(op.inputs);
     return status;
 }
 
@@ -333,7 +398,7 @@ static lego_status add_output(lg_plan *plan, int32_t index, const lg_reorder_cos
     int32_t cell = program->outputs[index];
     int32_t base = program->cells[cell].base;
     where from = *place_of(plan, cell, LG_LAYOUT_PLAIN);
-    where to = { OUTPUT, index };
+    where to = { OUTPUT, index, 0 };
     operation copy = { .kind = COPY, .step = LG_NONE, .out = to };
     unsigned at_hand = 0;
     lg_layout layout;
@@ -395,7 +460,7 @@ static lego_status list_operations(lg_plan *plan, const lg_step_options *options
     lego_status status = LEGO_OK;
 
     for (int32_t i = 0; i < program->n_inputs; i++)
-        set_place(plan, program->inputs[i], LG_LAYOUT_PLAIN, (where){ INPUT, i });
+        set_place(plan, program->inputs[i], LG_LAYOUT_PLAIN, (where){ INPUT, i, 0 });
     for (int32_t i = 0; i < program->n_steps; i++)
         LG_TRY(add_step_operations(plan, i, &options[i], choices[i], &kernels[i], reorders));
     for (int32_t i = 0; i < program->n_outputs; i++)
@@ -418,6 +483,7 @@ static lego_status fast_prepare(lg_plan *plan)
     LG_TRY(LG_CALLOC(&state, 1));
     plan->state = state;
     LG_TRY(LG_CALLOC(&state->places, (size_t)program->n_cells * LG_N_LAYOUTS));
+    LG_TRY(LG_CALLOC(&state->host_inputs, lg_program_max_inputs(program)));
     LG_TRY(LG_CALLOC(&options, program->n_steps));
     LG_TRY(LG_CALLOC(&reorders, program->n_cells));
     LG_TRY(LG_CALLOC(&choices, program->n_steps));
@@ -446,7 +512,9 @@ static void fast_dispose(lg_plan *plan)
         lg_call_free(state->ops[i].call);
         lg_cache_release(plan->cache, state->ops[i].kernel);
         lg_cache_release(plan->cache, state->ops[i].weights);
+        lg_free(state->ops[i].inputs);
     }
+    lg_free(state->host_inputs);
     lg_free(state->ops);
     lg_free(state->buffers);
     lg_free(state->places);
@@ -482,11 +550,30 @@ static const void *source(const lg_plan *plan, where place)
     return place.kind == INPUT ? state->inputs[place.index] : address(plan, place);
 }
 
+static void run_on_host(lg_plan *plan, const operation *op)
+{
+    fast_state *state = plan->state;
+    const lg_packed *packed = op->weights ? lg_cache_payload(op->weights) : NULL;
+    lg_plain_call call = { .program = plan->program,
+                           .step = &plan->program->steps[op->step],
+                           .in = op->candidate.in,
+                           .out = op->candidate.out,
+                           .block = lg_kernels_block(),
+                           .y = address(plan, op->out),
+                           .inputs = state->host_inputs,
+                           .weight = packed ? packed->weight : NULL,
+                           .bias = packed ? packed->bias : NULL,
+                           .scratch = address(plan, op->scratch) };
+
+    for (int32_t i = 0; i < op->n_inputs; i++)
+        state->host_inputs[i] = source(plan, op->inputs[i]);
+    lg_plain_run(&call);
+}
+
 static lego_status fast_run_op(lg_plan *plan, int32_t index)
 {
     fast_state *state = plan->state;
     const operation *op = &state->ops[index];
-    const float *inputs[2];
 
     switch (op->kind) {
     case CALL:
@@ -496,10 +583,7 @@ static lego_status fast_run_op(lg_plan *plan, int32_t index)
                source(plan, op->in[0]), op->bytes);
         return LEGO_OK;
     case HOST:
-        inputs[0] = source(plan, op->in[0]);
-        inputs[1] = source(plan, op->in[1]);
-        lg_ref_run(address(plan, op->out), plan->program, &plan->program->steps[op->step], inputs, NULL, NULL, NULL,
-                   address(plan, op->scratch));
+        run_on_host(plan, op);
         return LEGO_OK;
     }
     return LEGO_OK;
@@ -531,14 +615,10 @@ static void describe_operation(lg_str *out, const lg_plan *plan, const operation
         lg_str_append(out, " reorder\n");
         return;
     }
+    lg_str_append(out, " ");
+    lg_step_describe(out, step);
     if (op->candidate.method == LG_METHOD_MERGED)
         lg_str_appendf(out, ", %d groups joined", (int)op->candidate.param);
-    if (step->norm.set && step->kind != LG_STEP_AFFINE)
-        lg_str_append(out, ", batch norm folded");
-    if (step->residual != LG_NONE)
-        lg_str_append(out, ", + residual");
-    if (step->act.kind != LG_ACT_NONE)
-        lg_str_append(out, step->act.kind == LG_ACT_RELU ? ", relu" : ", clip");
     lg_str_append(out, "\n");
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "engine/fold.h"
 
 #define TUNING_SCHEMA "legodnn.tuning/1"
 #define FIRST_BUCKETS 64

@@ -195,6 +195,59 @@ static dnnl_status_t gemm_descs(desc *in, desc *weight, desc *out, const lg_work
     return status == dnnl_success ? desc_create(out, 2, out_dims, dnnl_ab) : status;
 }
 
+/* An activation as the library's; 0: it has none such. Hard sigmoid is two: a x + b, then clipped. */
+static int eltwise_of(dnnl_alg_kind_t *alg, float *alpha, float *beta, const lg_act *act)
+{
+    *alpha = act->a;
+    *beta = act->b;
+    switch (act->kind) {
+    case LG_ACT_RELU:
+    case LG_ACT_LEAKY_RELU:
+        *alg = dnnl_eltwise_relu;
+        return 1;
+    case LG_ACT_CLIP:
+        *alg = dnnl_eltwise_clip;
+        return 1;
+    case LG_ACT_SIGMOID:
+        *alg = dnnl_eltwise_logistic;
+        return 1;
+    case LG_ACT_TANH:
+        *alg = dnnl_eltwise_tanh;
+        return 1;
+    case LG_ACT_SILU:
+        *alg = dnnl_eltwise_swish;
+        *alpha = 1.0f;
+        return 1;
+    case LG_ACT_GELU:
+        *alg = dnnl_eltwise_gelu_erf;
+        return 1;
+    case LG_ACT_GELU_TANH:
+        *alg = dnnl_eltwise_gelu_tanh;
+        return 1;
+    case LG_ACT_HARD_SWISH:
+        *alg = dnnl_eltwise_hardswish;
+        *alpha = 1.0f / 6.0f; /* 3.x; 2.x knows no other */
+        *beta = 0.5f;
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static dnnl_status_t append_act(dnnl_post_ops_t ops, const lg_act *act)
+{
+    dnnl_alg_kind_t alg;
+    float alpha, beta;
+    dnnl_status_t status;
+
+    if (eltwise_of(&alg, &alpha, &beta, act))
+        return append_eltwise(ops, alg, alpha, beta);
+    if (act->kind != LG_ACT_HARD_SIGMOID)
+        return dnnl_success;
+    status = append_eltwise(ops, dnnl_eltwise_linear, act->a, act->b);
+    return status == dnnl_success ? append_eltwise(ops, dnnl_eltwise_clip, 0.0f, 1.0f) : status;
+}
+
 static dnnl_status_t attributes(dnnl_primitive_attr_t *out, const lg_work *work, int fuse_act)
 {
     dnnl_post_ops_t ops = NULL;
@@ -206,10 +259,8 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *out, const lg_work *work,
         status = dnnl_post_ops_create(&ops);
     if (status == dnnl_success && work->residual)
         status = append_sum(ops);
-    if (status == dnnl_success && fuse_act && work->act.kind == LG_ACT_RELU)
-        status = append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f);
-    if (status == dnnl_success && fuse_act && work->act.kind == LG_ACT_CLIP)
-        status = append_eltwise(ops, dnnl_eltwise_clip, work->act.lo, work->act.hi);
+    if (status == dnnl_success && fuse_act)
+        status = append_act(ops, &work->act);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_post_ops(*out, ops);
     if (ops)
@@ -285,9 +336,18 @@ static dnnl_status_t prepare_reorder(dnnl_primitive_desc_t *pd, lg_kernel *kerne
     return status;
 }
 
+static dnnl_alg_kind_t binary_of(lg_binary_kind kind)
+{
+    static const dnnl_alg_kind_t kinds[] = { dnnl_binary_add, dnnl_binary_sub, dnnl_binary_mul, dnnl_binary_div };
+
+    return kinds[kind];
+}
+
 static dnnl_status_t prepare_other(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
 {
     const lg_work *work = &kernel->work;
+    dnnl_alg_kind_t alg;
+    float alpha, beta;
     conv_shape shape = shape_of(work);
     dnnl_status_t status = image_desc(&kernel->in, work->in, kernel->candidate.in);
 
@@ -296,12 +356,12 @@ static dnnl_status_t prepare_other(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
     if (status != dnnl_success)
         return status;
     switch (work->kind) {
-    case LG_WORK_ADD:
-        return find_add(pd, kernel->lib->engine, attr, &kernel->in);
+    case LG_WORK_BINARY:
+        return find_binary(pd, kernel->lib->engine, attr, binary_of(work->binary), &kernel->in);
     case LG_WORK_ACT:
-        if (work->act.kind == LG_ACT_RELU)
-            return find_eltwise(pd, kernel->lib->engine, attr, dnnl_eltwise_relu, &kernel->in, 0.0f, 0.0f);
-        return find_eltwise(pd, kernel->lib->engine, attr, dnnl_eltwise_clip, &kernel->in, work->act.lo, work->act.hi);
+        if (!eltwise_of(&alg, &alpha, &beta, &work->act))
+            return dnnl_success;
+        return find_eltwise(pd, kernel->lib->engine, attr, alg, &kernel->in, alpha, beta);
     case LG_WORK_MAX_POOL:
         return find_pool(pd, kernel->lib->engine, attr, dnnl_pooling_max, &kernel->in, &kernel->out, &shape);
     case LG_WORK_AVG_POOL:
@@ -565,10 +625,10 @@ static dnnl_status_t add_arg(lg_call *call, int place, int name, const desc *d, 
 static dnnl_status_t add_args(lg_call *call, const lg_call_memory *m)
 {
     const lg_kernel *k = call->kernel;
-    int add = k->work.kind == LG_WORK_ADD, gemm = k->candidate.method == LG_METHOD_GEMM;
-    dnnl_status_t status = add_arg(call, IN, add ? DNNL_ARG_SRC_0 : DNNL_ARG_SRC, &k->in, gemm ? m->scratch : m->in);
+    int two = k->work.kind == LG_WORK_BINARY, gemm = k->candidate.method == LG_METHOD_GEMM;
+    dnnl_status_t status = add_arg(call, IN, two ? DNNL_ARG_SRC_0 : DNNL_ARG_SRC, &k->in, gemm ? m->scratch : m->in);
 
-    if (status == dnnl_success && add)
+    if (status == dnnl_success && two)
         status = add_arg(call, IN2, DNNL_ARG_SRC_1, &k->in, m->in2);
     if (status == dnnl_success)
         status = add_arg(call, OUT, DNNL_ARG_DST, &k->out, m->out);

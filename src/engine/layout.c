@@ -194,11 +194,9 @@ static double take_step(const search *s, uint64_t *key, int32_t step, int choice
 static void forget_dead(const search *s, uint64_t *key, int32_t step)
 {
     const lg_step *what = &s->program->steps[step];
-    int32_t read[4] = { what->output, what->inputs[0], what->n_inputs > 1 ? what->inputs[1] : LG_NONE,
-                        what->residual };
-
-    for (int i = 0; i < 4; i++) {
-        int32_t base = read[i] == LG_NONE ? LG_NONE : s->program->cells[read[i]].base;
+    for (int32_t i = -2; i < what->n_inputs; i++) {
+        int32_t cell = i == -2 ? what->output : i == -1 ? what->residual : what->inputs[i];
+        int32_t base = cell == LG_NONE ? LG_NONE : s->program->cells[cell].base;
         if (base != LG_NONE && s->program->cells[base].last <= step)
             set_bits(s, key, base, 0);
     }

@@ -2,16 +2,16 @@
  *
  * First stage of planning (graph -> lower -> backend layouts and kernels -> arena -> run). One pass over the nodes in
  * topological order; each node either becomes a step or is absorbed by the step that made its input:
- *   batch_norm        into a convolution or linear layer (scales rows of the weight, moves the bias)
- *   relu, clip        into the step before, as its activation
+ *   batch_norm        into a layer (scales rows of the weight, moves the bias)
+ *   activations       into the step before, as its activation
  *   add               into the later of its two operands, as its residual sum
- *   dropout, flatten  into nothing: another name, another shape of the same data
+ *   dropout, flatten, reshape   into nothing: another name, another shape of the same data
+ * A split becomes one slice an output; a mean over rows and columns is the pool it is.
  *
  * What newcomers get wrong: a value may only be absorbed if that consumer is its *only* reader, and being a graph
  * output counts as a reader. The residual must exist before the step that adds it runs, hence "the later operand". */
 #include "engine/lower.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -24,17 +24,49 @@ typedef struct lowering {
     int exact;
 } lowering;
 
-static const char *const kind_names[] = { "conv",     "linear",   "affine",       "add",
-                                          "act",      "max_pool", "avg_pool",     "adaptive_pool" };
+static const char *const kind_names[] = {
+    "conv",    "conv_transpose", "linear",  "affine",   "binary", "act",     "prelu",      "max_pool",
+    "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "pad", "upsample", "concat", "slice", "permute", "reshape",
+    "constant", "mean", "softmax", "layer_norm", "group_norm", "matmul"
+};
 
 const char *lg_step_kind_name(lg_step_kind kind)
 {
     return kind_names[kind];
 }
 
+void lg_step_describe(lg_str *out, const lg_step *step)
+{
+    static const char *const binaries[] = { "add", "sub", "mul", "div" };
+
+    if (step->kind == LG_STEP_ACT)
+        lg_str_append(out, lg_act_name(step->act.kind));
+    else
+        lg_str_append(out, step->kind == LG_STEP_BINARY ? binaries[step->binary] : lg_step_kind_name(step->kind));
+    if (step->norm.set && step->kind != LG_STEP_AFFINE)
+        lg_str_append(out, ", batch norm folded");
+    if (step->residual != LG_NONE)
+        lg_str_append(out, ", + residual");
+    if (step->act.kind != LG_ACT_NONE && step->kind != LG_STEP_ACT)
+        lg_str_appendf(out, ", %s", lg_act_name(step->act.kind));
+}
+
+int lg_step_is_layer(const lg_step *step)
+{
+    return step->kind == LG_STEP_CONV || step->kind == LG_STEP_CONV_TRANSPOSE || step->kind == LG_STEP_LINEAR;
+}
+
+int64_t lg_step_groups(const lg_step *step)
+{
+    if (step->kind == LG_STEP_CONV)
+        return step->attrs.conv.groups;
+    return step->kind == LG_STEP_CONV_TRANSPOSE ? step->attrs.conv_transpose.groups : 1;
+}
+
 static void step_dispose(lg_step *step)
 {
     lg_free(step->name);
+    lg_free(step->inputs);
     lg_tensor_dispose(&step->weight);
     lg_tensor_dispose(&step->bias);
     lg_tensor_dispose(&step->norm.gamma);
@@ -54,6 +86,16 @@ void lg_program_free(lg_program *program)
     lg_free(program->inputs);
     lg_free(program->outputs);
     lg_free(program);
+}
+
+int32_t lg_program_max_inputs(const lg_program *program)
+{
+    int32_t most = 0;
+
+    for (int32_t i = 0; i < program->n_steps; i++)
+        if (program->steps[i].n_inputs > most)
+            most = program->steps[i].n_inputs;
+    return most;
 }
 
 /* --- cells and steps --- */
@@ -85,7 +127,8 @@ done:
     return status;
 }
 
-static lego_status add_step(lg_step **out, lowering *low, const lg_node *node, lg_step_kind kind)
+/* The step that makes output `index` of a node. */
+static lego_status add_step_of(lg_step **out, lowering *low, const lg_node *node, int index, lg_step_kind kind)
 {
     lg_program *program = low->program;
     lg_step *step;
@@ -93,24 +136,34 @@ static lego_status add_step(lg_step **out, lowering *low, const lg_node *node, l
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_RESERVE(&program->steps, &program->steps_capacity, program->n_steps + 1));
-    LG_TRY(add_cell(&cell, low, node->outputs[0], LG_NONE));
+    LG_TRY(add_cell(&cell, low, node->outputs[index], LG_NONE));
     step = &program->steps[program->n_steps];
     memset(step, 0, sizeof(*step));
-    LG_TRY(LG_STRDUP(&step->name, node->name));
+    LG_TRY(LG_CALLOC(&step->inputs, node->n_inputs));
+    status = LG_STRDUP(&step->name, node->name);
+    if (status != LEGO_OK) {
+        lg_free(step->inputs);
+        goto done;
+    }
     step->kind = kind;
     step->block = node->block;
     step->residual = LG_NONE;
     step->output = cell;
     step->attrs = *node->attrs;
     step->n_inputs = node->n_inputs;
-    for (int32_t i = 0; i < node->n_inputs && i < 2; i++)
+    for (int32_t i = 0; i < node->n_inputs; i++)
         step->inputs[i] = low->cell_of[node->inputs[i]];
     program->cells[cell].first = program->n_steps;
-    low->cell_of[node->outputs[0]] = cell;
+    low->cell_of[node->outputs[index]] = cell;
     program->n_steps++;
     *out = step;
 done:
     return status;
+}
+
+static lego_status add_step(lg_step **out, lowering *low, const lg_node *node, lg_step_kind kind)
+{
+    return add_step_of(out, low, node, 0, kind);
 }
 
 /* The step that made `value`, if this reader is the only one and nothing but the value itself lies there (no view). */
@@ -154,17 +207,26 @@ static lego_status take_weight(lego_tensor *out, const lg_graph *graph, const lg
     return LEGO_OK;
 }
 
-static lego_status take_norm(lg_norm *norm, const lg_graph *graph, const lg_node *node)
+static lego_status take_gamma_beta(lg_norm *norm, const lg_graph *graph, const lg_node *node)
 {
     lego_status status = LEGO_OK;
 
-    norm->eps = node->attrs->batch_norm.eps;
     norm->has_gamma = slot(graph, node, "weight") != NULL;
     norm->has_beta = slot(graph, node, "bias") != NULL;
     if (norm->has_gamma)
         LG_TRY(take_weight(&norm->gamma, graph, node, "weight"));
     if (norm->has_beta)
         LG_TRY(take_weight(&norm->beta, graph, node, "bias"));
+done:
+    return status;
+}
+
+static lego_status take_norm(lg_norm *norm, const lg_graph *graph, const lg_node *node)
+{
+    lego_status status = LEGO_OK;
+
+    norm->eps = node->attrs->batch_norm.eps;
+    LG_TRY(take_gamma_beta(norm, graph, node));
     LG_TRY(take_weight(&norm->mean, graph, node, "running_mean"));
     LG_TRY(take_weight(&norm->variance, graph, node, "running_var"));
     norm->set = 1;
@@ -192,7 +254,7 @@ done:
 static int takes_norm(const lowering *low, const lg_step *step)
 {
     return step &&
-           (step->kind == LG_STEP_CONV ||
+           (step->kind == LG_STEP_CONV || step->kind == LG_STEP_CONV_TRANSPOSE ||
             (step->kind == LG_STEP_LINEAR && low->program->cells[step->output].shape.n_dims == 2)) &&
            !step->norm.set && step->residual == LG_NONE && step->act.kind == LG_ACT_NONE;
 }
@@ -214,13 +276,19 @@ done:
     return status;
 }
 
+static int takes_act(const lg_step *step)
+{
+    return step && (lg_step_is_layer(step) || step->kind == LG_STEP_AFFINE || step->kind == LG_STEP_BINARY) &&
+           step->act.kind == LG_ACT_NONE;
+}
+
 static lego_status lower_act(lowering *low, const lg_node *node, lg_act act)
 {
     lg_step *before = sole_producer(low, node->inputs[0]);
     lg_step *step;
     lego_status status = LEGO_OK;
 
-    if (before && before->kind <= LG_STEP_ADD && before->act.kind == LG_ACT_NONE) {
+    if (takes_act(before)) {
         before->act = act;
         absorb(low, node, node->inputs[0]);
     } else {
@@ -238,63 +306,167 @@ static int takes_residual(const lg_step *step)
            step->act.kind == LG_ACT_NONE;
 }
 
+static lego_status lower_binary(lowering *low, const lg_node *node, lg_binary_kind kind)
+{
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(add_step(&step, low, node, LG_STEP_BINARY));
+    step->binary = kind;
+done:
+    return status;
+}
+
 static lego_status lower_add(lowering *low, const lg_node *node)
 {
     const lg_cell *cells = low->program->cells;
     lg_step *step;
     int later;
-    lego_status status = LEGO_OK;
 
-    if (node->n_inputs != 2)
-        LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': add of %d values, engines add 2", node->name, (int)node->n_inputs);
     if (!lg_shape_equal(&low->graph->values[node->inputs[0]].shape, &low->graph->values[node->inputs[1]].shape))
-        LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': engines add values of equal shapes only", node->name);
+        return lower_binary(low, node, LG_BINARY_ADD);
     later = cells[cells[low->cell_of[node->inputs[1]]].base].first >
             cells[cells[low->cell_of[node->inputs[0]]].base].first;
     step = sole_producer(low, node->inputs[later]);
-    if (takes_residual(step)) {
-        step->residual = low->cell_of[node->inputs[!later]];
-        absorb(low, node, node->inputs[later]);
-    } else {
-        LG_TRY(add_step(&step, low, node, LG_STEP_ADD));
+    if (!takes_residual(step))
+        return lower_binary(low, node, LG_BINARY_ADD);
+    step->residual = low->cell_of[node->inputs[!later]];
+    absorb(low, node, node->inputs[later]);
+    return LEGO_OK;
+}
+
+/* flatten, reshape: another shape of the same row-major data. An image gets memory of its own, since a view is read
+ * row-major only. */
+static lego_status lower_view(lowering *low, const lg_node *node)
+{
+    const lg_shape *shape = &low->graph->values[node->outputs[0]].shape;
+    int32_t base = low->program->cells[low->cell_of[node->inputs[0]]].base;
+    lg_step *step;
+
+    if (shape->n_dims == 4 && shape->dims[2] * shape->dims[3] > 1)
+        return add_step(&step, low, node, LG_STEP_RESHAPE);
+    return add_cell(&low->cell_of[node->outputs[0]], low, node->outputs[0], base);
+}
+
+static lego_status lower_split(lowering *low, const lg_node *node)
+{
+    int64_t start = 0;
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < node->n_outputs; i++) {
+        const int64_t end = start + node->attrs->split.sizes.dims[i];
+        lg_step *step;
+        if (low->readers[node->outputs[i]] > 0) {
+            LG_TRY(add_step_of(&step, low, node, i, LG_STEP_SLICE));
+            step->attrs.slice.axis = node->attrs->split.axis;
+            step->attrs.slice.start = start;
+            step->attrs.slice.end = end;
+        }
+        start = end;
     }
 done:
     return status;
 }
 
-static lego_status lower_flatten(lowering *low, const lg_node *node)
+static lego_status lower_mean(lowering *low, const lg_node *node)
 {
-    int32_t base = low->program->cells[low->cell_of[node->inputs[0]]].base;
+    const lg_dims *axes = &node->attrs->mean.axes;
+    unsigned reduced = 0;
+    lg_step *step;
 
-    return add_cell(&low->cell_of[node->outputs[0]], low, node->outputs[0], base);
+    for (int64_t i = 0; i < axes->n; i++)
+        reduced |= 1u << axes->dims[i];
+    return add_step(&step, low, node,
+                    low->graph->values[node->inputs[0]].shape.n_dims == 4 && reduced == (1u << 2 | 1u << 3)
+                        ? LG_STEP_ADAPTIVE_AVG_POOL
+                        : LG_STEP_MEAN);
+}
+
+/* A step that has the weight of slot `name`: a PReLU's slopes, a constant's value. */
+static lego_status lower_weighted(lowering *low, const lg_node *node, lg_step_kind kind, const char *name)
+{
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(add_step(&step, low, node, kind));
+    LG_TRY(take_weight(&step->weight, low->graph, node, name));
+done:
+    return status;
+}
+
+static lego_status lower_own_norm(lowering *low, const lg_node *node, lg_step_kind kind, double eps)
+{
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(add_step(&step, low, node, kind));
+    LG_TRY(take_gamma_beta(&step->norm, low->graph, node));
+    step->norm.eps = eps;
+done:
+    return status;
 }
 
 static lego_status lower_node(lowering *low, const lg_node *node)
 {
     lg_step *step;
+    lg_act act;
 
+    if (lg_act_of_node(&act, node))
+        return lower_act(low, node, act);
     switch (node->op->kind) {
     case LG_OP_CONV2D:
         return lower_layer(low, node, LG_STEP_CONV);
+    case LG_OP_CONV_TRANSPOSE2D:
+        return lower_layer(low, node, LG_STEP_CONV_TRANSPOSE);
     case LG_OP_LINEAR:
         return lower_layer(low, node, LG_STEP_LINEAR);
     case LG_OP_BATCH_NORM:
         return lower_norm(low, node);
-    case LG_OP_RELU:
-        return lower_act(low, node, (lg_act){ LG_ACT_RELU, 0.0f, INFINITY });
-    case LG_OP_CLIP:
-        return lower_act(low, node,
-                         (lg_act){ LG_ACT_CLIP, (float)node->attrs->clip.min, (float)node->attrs->clip.max });
+    case LG_OP_LAYER_NORM:
+        return lower_own_norm(low, node, LG_STEP_LAYER_NORM, node->attrs->layer_norm.eps);
+    case LG_OP_GROUP_NORM:
+        return lower_own_norm(low, node, LG_STEP_GROUP_NORM, node->attrs->group_norm.eps);
+    case LG_OP_PRELU:
+        return lower_weighted(low, node, LG_STEP_PRELU, "weight");
+    case LG_OP_CONSTANT:
+        return lower_weighted(low, node, LG_STEP_CONSTANT, "value");
     case LG_OP_ADD:
         return lower_add(low, node);
+    case LG_OP_SUB:
+        return lower_binary(low, node, LG_BINARY_SUB);
+    case LG_OP_MUL:
+        return lower_binary(low, node, LG_BINARY_MUL);
+    case LG_OP_DIV:
+        return lower_binary(low, node, LG_BINARY_DIV);
+    case LG_OP_MATMUL:
+        return add_step(&step, low, node, LG_STEP_MATMUL);
+    case LG_OP_SOFTMAX:
+        return add_step(&step, low, node, LG_STEP_SOFTMAX);
     case LG_OP_MAX_POOL:
         return add_step(&step, low, node, LG_STEP_MAX_POOL);
     case LG_OP_AVG_POOL:
         return add_step(&step, low, node, LG_STEP_AVG_POOL);
     case LG_OP_ADAPTIVE_AVG_POOL:
-        return add_step(&step, low, node, LG_STEP_ADAPTIVE_POOL);
+        return add_step(&step, low, node, LG_STEP_ADAPTIVE_AVG_POOL);
+    case LG_OP_ADAPTIVE_MAX_POOL:
+        return add_step(&step, low, node, LG_STEP_ADAPTIVE_MAX_POOL);
+    case LG_OP_MEAN:
+        return lower_mean(low, node);
+    case LG_OP_PAD:
+        return add_step(&step, low, node, LG_STEP_PAD);
+    case LG_OP_UPSAMPLE:
+        return add_step(&step, low, node, LG_STEP_UPSAMPLE);
+    case LG_OP_CONCAT:
+        return add_step(&step, low, node, LG_STEP_CONCAT);
+    case LG_OP_SPLIT:
+        return lower_split(low, node);
+    case LG_OP_SLICE:
+        return add_step(&step, low, node, LG_STEP_SLICE);
+    case LG_OP_PERMUTE:
+        return add_step(&step, low, node, LG_STEP_PERMUTE);
     case LG_OP_FLATTEN:
-        return lower_flatten(low, node);
+    case LG_OP_RESHAPE:
+        return lower_view(low, node);
     case LG_OP_DROPOUT:
         absorb(low, node, node->inputs[0]);
         return LEGO_OK;
@@ -386,55 +558,5 @@ done:
     lg_program_free(low.program);
     lg_free(low.cell_of);
     lg_free(low.readers);
-    return status;
-}
-
-/* --- folding --- */
-
-void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n)
-{
-    const float *gamma = norm->has_gamma ? lg_tensor_data(&norm->gamma) : NULL; /* NULL: ones */
-    const float *beta = norm->has_beta ? lg_tensor_data(&norm->beta) : NULL;    /* NULL: zeros */
-    const float *mean = lg_tensor_data(&norm->mean);
-    const float *variance = lg_tensor_data(&norm->variance);
-
-    for (int64_t i = 0; i < n; i++) {
-        scale[i] = (gamma ? gamma[i] : 1.0) / sqrt((double)variance[i] + norm->eps);
-        shift[i] = (beta ? beta[i] : 0.0) - mean[i] * scale[i];
-    }
-}
-
-int64_t lg_step_channels(const lg_step *step)
-{
-    if (step->kind == LG_STEP_AFFINE)
-        return lg_tensor_count(&step->norm.mean);
-    return step->weight.shape.dims[0];
-}
-
-int64_t lg_step_weights(const lg_step *step)
-{
-    return step->kind == LG_STEP_AFFINE ? lg_tensor_count(&step->norm.mean) : lg_tensor_count(&step->weight);
-}
-
-lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)
-{
-    const float *w = step->kind == LG_STEP_AFFINE ? NULL : lg_tensor_data(&step->weight); /* NULL: all ones */
-    const float *b = step->has_bias ? lg_tensor_data(&step->bias) : NULL;
-    int64_t n_rows = lg_step_channels(step);
-    int64_t row = n_rows > 0 ? lg_step_weights(step) / n_rows : 0;
-    double *scale = NULL;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(LG_CALLOC(&scale, 2 * n_rows));
-    if (step->norm.set)
-        lg_norm_affine(scale, scale + n_rows, &step->norm, n_rows);
-    for (int64_t k = 0; k < n_rows; k++) {
-        double factor = step->norm.set ? scale[k] : 1.0;
-        for (int64_t i = 0; i < row; i++)
-            weight[k * row + i] = (float)((w ? w[k * row + i] : 1.0) * factor);
-        bias[k] = (float)((b ? b[k] * factor : 0.0) + scale[n_rows + k]);
-    }
-done:
-    lg_free(scale);
     return status;
 }

@@ -153,11 +153,11 @@ static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_add(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                              const desc *d)
+static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 dnnl_alg_kind_t alg, const desc *d)
 {
     dnnl_binary_desc_t op;
-    dnnl_status_t status = dnnl_binary_desc_init(&op, dnnl_binary_add, d, d, d);
+    dnnl_status_t status = dnnl_binary_desc_init(&op, alg, d, d, d);
 
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
@@ -270,11 +270,11 @@ static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_add(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                              const desc *d)
+static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 dnnl_alg_kind_t alg, const desc *d)
 {
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_status_t status = dnnl_binary_primitive_desc_create(&pd, engine, dnnl_binary_add, *d, *d, *d, attr);
+    dnnl_status_t status = dnnl_binary_primitive_desc_create(&pd, engine, alg, *d, *d, *d, attr);
 
     return find(out, pd, status, 0);
 }

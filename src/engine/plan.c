@@ -54,8 +54,10 @@ static int64_t samples_at_once(const lg_graph *graph, int64_t batch)
     int64_t largest = 1, at_once, n_tiles;
 
     for (int32_t i = 0; i < graph->n_nodes; i++) {
-        int64_t elements = lg_value_elements(&graph->values[graph->nodes[i].inputs[0]]) +
-                           lg_value_elements(&graph->values[graph->nodes[i].outputs[0]]);
+        const lg_node *node = &graph->nodes[i];
+        int64_t elements = lg_value_elements(&graph->values[node->outputs[0]]);
+        if (node->n_inputs > 0)
+            elements += lg_value_elements(&graph->values[node->inputs[0]]);
         if (elements > largest)
             largest = elements;
     }

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "engine/fold.h"
 
 #define MIN_RUNS 3
 #define MAX_RUNS 30
@@ -72,7 +73,7 @@ static lego_status grow(void **block, size_t *bytes, size_t needed)
 static lego_status lay_out(lg_call_memory *memory, lg_tuner *tuner, const lg_kernel *kernel, const lg_work *work)
 {
     size_t sizes[6] = { lg_kernel_in_bytes(kernel),
-                        work->kind == LG_WORK_ADD ? lg_kernel_in_bytes(kernel) : 0,
+                        work->kind == LG_WORK_BINARY ? lg_kernel_in_bytes(kernel) : 0,
                         lg_kernel_out_bytes(kernel),
                         lg_kernel_weight_bytes(kernel),
                         (size_t)work->out[1] * sizeof(float),
@@ -235,7 +236,7 @@ void lg_tuner_init(lg_tuner *tuner, lg_packed_cache *cache, const lg_program *pr
     tuner->measure = measure_now;
     tuner->block = lg_kernels_block();
     for (int32_t i = 0; i < program->n_steps; i++)
-        if (program->steps[i].kind == LG_STEP_CONV || program->steps[i].kind == LG_STEP_LINEAR)
+        if (lg_step_is_layer(&program->steps[i]))
             weight_bytes += (double)lg_step_weights(&program->steps[i]) * sizeof(float);
     tuner->cold_share = fmin(1.0, weight_bytes / (double)cache_bytes());
 }

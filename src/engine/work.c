@@ -7,8 +7,11 @@
  * pool and the classifier; see lg_layouts_coincide(). */
 #include "engine/work.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "engine/plain.h"
 
 const char *lg_layout_name(lg_layout layout)
 {
@@ -116,47 +119,81 @@ static void set_linear(lg_work *work, const lg_program *program, const lg_step *
     work->kernel[1] = work->in[3];
 }
 
-lg_work lg_work_of(const lg_program *program, const lg_step *step)
+/* What the kernel library knows of a sum or product: two values of one shape. */
+static void set_binary(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    work->kind = LG_WORK_BINARY;
+    work->binary = step->binary;
+    for (int i = 0; i < 2; i++)
+        if (!lg_shape_equal(&program->cells[step->inputs[i]].shape, &program->cells[step->output].shape))
+            work->kind = LG_WORK_HOST;
+}
+
+static void set_step(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    switch (step->kind) {
+    case LG_STEP_CONV:
+        set_conv(work, step);
+        break;
+    case LG_STEP_AFFINE:
+        if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2)
+            break;
+        work->kind = LG_WORK_CONV;
+        work->groups = work->in[1];
+        break;
+    case LG_STEP_LINEAR:
+        set_linear(work, program, step);
+        break;
+    case LG_STEP_BINARY:
+        set_binary(work, program, step);
+        break;
+    case LG_STEP_ACT:
+        work->kind = LG_WORK_ACT;
+        break;
+    case LG_STEP_MAX_POOL:
+    case LG_STEP_AVG_POOL:
+        set_pool(work, step);
+        break;
+    case LG_STEP_ADAPTIVE_AVG_POOL:
+        set_adaptive(work);
+        break;
+    default:
+        break; /* plain C only */
+    }
+}
+
+/* A guess is not to beat a kernel that was made for the purpose: plain C is the way out there. */
+#define GUESS_HANDICAP 8.0
+
+static void set_plain(lg_work *work, const lg_program *program, const lg_step *step, int block)
+{
+    for (int in = 0; in < LG_N_LAYOUTS; in++)
+        for (int out = 0; out < LG_N_LAYOUTS; out++) {
+            double *us = &work->plain_us[in][out];
+            *us = step->kind == LG_STEP_CONV || step->kind == LG_STEP_LINEAR
+                      ? INFINITY /* the kernel library always has one */
+                      : lg_plain_us(program, step, (lg_layout)in, (lg_layout)out, block);
+            if (work->kind != LG_WORK_HOST)
+                *us *= GUESS_HANDICAP;
+        }
+}
+
+lg_work lg_work_of(const lg_program *program, const lg_step *step, int block)
 {
     lg_work work;
 
     memset(&work, 0, sizeof(work));
-    lg_work_dims(work.in, &program->cells[lg_work_input(program, step, 0)]);
+    work.kind = LG_WORK_HOST;
+    if (step->n_inputs > 0)
+        lg_work_dims(work.in, &program->cells[lg_work_input(program, step, 0)]);
     lg_work_dims(work.out, &program->cells[step->output]);
     work.residual = step->residual != LG_NONE;
     work.act = step->act;
     work.groups = 1;
     for (int i = 0; i < 2; i++)
         work.kernel[i] = work.stride[i] = work.dilation[i] = 1;
-    switch (step->kind) {
-    case LG_STEP_CONV:
-        set_conv(&work, step);
-        break;
-    case LG_STEP_AFFINE:
-        if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2) {
-            work.kind = LG_WORK_HOST;
-            break;
-        }
-        work.kind = LG_WORK_CONV;
-        work.groups = work.in[1];
-        break;
-    case LG_STEP_LINEAR:
-        set_linear(&work, program, step);
-        break;
-    case LG_STEP_ADD:
-        work.kind = LG_WORK_ADD;
-        break;
-    case LG_STEP_ACT:
-        work.kind = LG_WORK_ACT;
-        break;
-    case LG_STEP_MAX_POOL:
-    case LG_STEP_AVG_POOL:
-        set_pool(&work, step);
-        break;
-    case LG_STEP_ADAPTIVE_POOL:
-        set_adaptive(&work);
-        break;
-    }
+    set_step(&work, program, step);
+    set_plain(&work, program, step, block);
     return work;
 }
 
@@ -209,43 +246,55 @@ static int conv_candidates(lg_candidate *c, const lg_work *work, int block)
     return n;
 }
 
+static int plain_candidates(lg_candidate *c, const lg_work *work)
+{
+    int n = 0;
+
+    for (int in = 0; in < (image(work) ? LG_N_LAYOUTS : 1); in++)
+        for (int out = 0; out < (image(work) ? LG_N_LAYOUTS : 1); out++)
+            if (work->plain_us[in][out] < INFINITY)
+                c[n++] = (lg_candidate){ LG_METHOD_HOST, 0, (lg_layout)in, (lg_layout)out };
+    return n;
+}
+
 int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work *work, int block)
 {
     int n = 0;
 
     switch (work->kind) {
     case LG_WORK_CONV:
-        return conv_candidates(candidates, work, block);
+        n = conv_candidates(candidates, work, block);
+        break;
     case LG_WORK_LINEAR:
         for (int layout = 0; layout < (image(work) ? LG_N_LAYOUTS : 1); layout++)
             candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, LG_LAYOUT_PLAIN };
-        return n;
+        break;
     case LG_WORK_HOST:
-        candidates[n++] = (lg_candidate){ LG_METHOD_HOST, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
-        return n;
+        break;
     default:
         for (int layout = 0; layout < (image(work) ? LG_N_LAYOUTS : 1); layout++)
             candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, (lg_layout)layout };
-        candidates[n++] = (lg_candidate){ LG_METHOD_HOST, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
-        return n;
+        break;
     }
+    return n + plain_candidates(candidates + n, work);
 }
 
 /* --- keys --- */
 
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
-    static const char *const kinds[] = { "conv",     "linear",   "add",  "act",
-                                         "max_pool", "avg_pool", "host", "reorder" };
+    static const char *const kinds[] = { "conv", "linear", NULL, "act", "max_pool", "avg_pool", "host", "reorder" };
+    static const char *const binaries[] = { "add", "sub", "mul", "div" };
     char act[64] = "";
 
-    if (work->act.kind == LG_ACT_RELU)
-        snprintf(act, sizeof(act), " relu");
-    else if (work->act.kind == LG_ACT_CLIP)
-        snprintf(act, sizeof(act), " clip %g,%g", work->act.lo, work->act.hi);
+    if (work->act.a != 0.0f || work->act.b != 0.0f)
+        snprintf(act, sizeof(act), " %s %g,%g", lg_act_name(work->act.kind), work->act.a, work->act.b);
+    else if (work->act.kind != LG_ACT_NONE)
+        snprintf(act, sizeof(act), " %s", lg_act_name(work->act.kind));
     return lg_key_format(key, "%s %lldx%lldx%lldx%lld>%lldx%lldx%lldx%lld %lldx%lld s%lldx%lld d%lldx%lld "
                               "p%lld,%lld,%lld,%lld g%lld%s%s%s",
-                         kinds[work->kind], (long long)work->in[0], (long long)work->in[1], (long long)work->in[2],
+                         work->kind == LG_WORK_BINARY ? binaries[work->binary] : kinds[work->kind],
+                         (long long)work->in[0], (long long)work->in[1], (long long)work->in[2],
                          (long long)work->in[3], (long long)work->out[0], (long long)work->out[1],
                          (long long)work->out[2], (long long)work->out[3], (long long)work->kernel[0],
                          (long long)work->kernel[1], (long long)work->stride[0], (long long)work->stride[1],
@@ -320,11 +369,13 @@ double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int 
     double bytes = in_bytes + out_pixels * out * sizeof(float) * (work->residual ? 2.0 : 1.0);
     double us = CALL_US + bytes / (GBYTES_PER_S * 1e3);
 
+    if (candidate->method == LG_METHOD_HOST)
+        return work->plain_us[candidate->in][candidate->out];
     if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_LINEAR) {
         double weights = out * in / (double)work->groups * (double)(work->kernel[0] * work->kernel[1]);
         double flops = 2.0 * out_pixels * weights;
         us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (GBYTES_PER_S * 1e3);
         us += flops / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
     }
-    return candidate->method == LG_METHOD_HOST ? us * 8.0 : us;
+    return us;
 }

@@ -14,11 +14,12 @@ typedef enum lg_layout {
     LG_N_LAYOUTS
 } lg_layout;
 const char *lg_layout_name(lg_layout layout); /* "nhwc" */
+#define LG_MAX_BLOCK 16
 
 typedef enum lg_work_kind {
     LG_WORK_CONV,    /* also a per-channel affine: a depthwise 1x1 convolution */
     LG_WORK_LINEAR,
-    LG_WORK_ADD,
+    LG_WORK_BINARY,  /* of two equal shapes */
     LG_WORK_ACT,
     LG_WORK_MAX_POOL,
     LG_WORK_AVG_POOL,
@@ -35,7 +36,9 @@ typedef struct lg_work {
     int64_t groups;
     int exclude_pad;   /* AVG_POOL: padding does not count */
     int residual;      /* out += what lies there */
+    lg_binary_kind binary;
     lg_act act;
+    double plain_us[LG_N_LAYOUTS][LG_N_LAYOUTS]; /* guess for plain C, from layout to layout; INFINITY: it has no kernel */
 } lg_work;
 
 typedef enum lg_method {
@@ -55,7 +58,7 @@ typedef struct lg_candidate {
 #define LG_MAX_CANDIDATES 12
 
 /* The work of a step. A flattened input of a linear layer is seen through: `in` is the image it was. */
-lg_work lg_work_of(const lg_program *program, const lg_step *step);
+lg_work lg_work_of(const lg_program *program, const lg_step *step, int block);
 /* All candidates worth a try on a machine whose blocks have `block` channels; returns how many. */
 int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work *work, int block);
 lg_work lg_work_reorder(const int64_t dims[4]);

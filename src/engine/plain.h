@@ -1,0 +1,80 @@
+/* Plain C kernels of single steps: the reference engine, and what oneDNN has no good kernel for. */
+#ifndef LG_ENGINE_PLAIN_H
+#define LG_ENGINE_PLAIN_H
+
+#include "engine/lower.h"
+#include "engine/work.h"
+
+/* A step, and where and how its data lies. Images are in layout `in` and leave in `out`, everything else is row-major.
+ * Kernels allocate nothing. */
+typedef struct lg_plain_call {
+    const lg_program *program; /* supplies the shapes */
+    const lg_step *step;
+    lg_layout in, out;
+    int block;                 /* channels in a block of LG_LAYOUT_BLOCKED */
+    float *y;
+    const float *const *inputs;
+    const float *residual;     /* layers; NULL: none */
+    const float *weight, *bias; /* layers: as lg_plain_pack() laid them out. Other steps read their own tensors */
+    void *scratch;
+} lg_plain_call;
+
+/* Guess of the microseconds that the step takes from layout to layout; INFINITY: there is no such kernel. Row-major to
+ * row-major is always one. */
+double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out, int block);
+/* The step's output is its input byte for byte: the same memory can serve both. */
+int lg_plain_is_copy(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out);
+size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step);
+void lg_plain_run(const lg_plain_call *call);
+/* The weights of a layer as its kernel wants them: (g,C/g,R,S,K/g), so that the innermost loop runs over output channels.
+ * The entry's payload is an lg_packed. */
+lego_status lg_plain_get_weights(lg_cache_entry **out, lg_packed_cache *cache, const lg_step *step);
+
+/* --- families, for plain.c --- */
+void lg_plain_layer(const lg_plain_call *call);      /* plain_layers.c: conv, conv_transpose, linear */
+void lg_plain_affine(const lg_plain_call *call);
+void lg_plain_matmul(const lg_plain_call *call);
+void lg_plain_binary(const lg_plain_call *call);     /* plain_elements.c */
+void lg_plain_act(const lg_plain_call *call);
+void lg_plain_prelu(const lg_plain_call *call);
+void lg_plain_pool(const lg_plain_call *call);       /* plain_windows.c */
+void lg_plain_adaptive(const lg_plain_call *call);
+void lg_plain_pad(const lg_plain_call *call);
+void lg_plain_upsample(const lg_plain_call *call);
+void lg_plain_concat(const lg_plain_call *call);     /* plain_moves.c */
+void lg_plain_slice(const lg_plain_call *call);
+void lg_plain_permute(const lg_plain_call *call);
+void lg_plain_reshape(const lg_plain_call *call);
+void lg_plain_constant(const lg_plain_call *call);
+void lg_plain_mean(const lg_plain_call *call);       /* plain_norms.c: what looks at many elements for one */
+void lg_plain_softmax(const lg_plain_call *call);
+void lg_plain_layer_norm(const lg_plain_call *call);
+void lg_plain_group_norm(const lg_plain_call *call);
+
+/* --- how data lies --- */
+
+/* An image in any layout: `n` planes of height x width pixels of `lanes` values each, which a kernel treats alike. */
+typedef struct lg_planes {
+    int64_t n, height, width, lanes;
+} lg_planes;
+lg_planes lg_planes_of(const lg_cell *cell, lg_layout layout, int block);
+
+/* Extents of a cell in the order of memory, and where an axis is found among them; a blocked image has five, its channel
+ * axis (1) counting blocks. */
+lg_shape lg_memory_shape(const lg_cell *cell, lg_layout layout, int block);
+int lg_memory_axis(const lg_cell *cell, lg_layout layout, int axis);
+
+/* Walks the elements of up to LEGO_MAX_DIMS extents, row-major, with the offsets into two arrays of other strides. The
+ * last extent is the caller's own loop. */
+typedef struct lg_walk {
+    int n; /* of outer extents */
+    int64_t extents[LEGO_MAX_DIMS], strides[2][LEGO_MAX_DIMS], at[LEGO_MAX_DIMS];
+    int64_t inner, inner_stride[2]; /* the last extent */
+    int64_t offset[2];
+} lg_walk;
+/* Neighbouring extents are joined where both arrays allow; extents of 1 are dropped. */
+void lg_walk_start(lg_walk *walk, int n, const int64_t *extents, const int64_t *a, const int64_t *b);
+/* To the next row; 0: that was the last. */
+int lg_walk_next(lg_walk *walk);
+
+#endif
