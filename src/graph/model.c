@@ -37,6 +37,9 @@ lego_status lego_model_load(lego_model **out, lego_context *context, const char 
     if (!out || !path)
         return lg_error(LEGO_EINVAL, "out and path must not be NULL");
     *out = NULL;
+    if (lg_str_ends_with(path, ".onnx"))
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s: an ONNX file; make a model of it first: legodnn import %s -o model.safetensors",
+                path, path);
     if (lg_str_ends_with(path, ".json"))
         LG_TRY(lg_graph_load_json(&graph, path, lego_context_seed(context)));
     else

@@ -16,6 +16,7 @@
 #include "base/file.h"
 
 #define MAX_FILE INT32_MAX      /* protobuf's own limit */
+#define REPORT_BYTES 500        /* of a message that must fit with a long path */
 #define FOLD_BYTES (64 << 20)   /* folding may create this, and four times the size of the file */
 
 static const char *text_of(const char *text)
@@ -88,8 +89,8 @@ static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__Valu
 
         shape->dims[i] = fixed ? dim->dim_value : given;
         if (fixed && (shape->dims[i] < 0 || shape->dims[i] > INT32_MAX))
-            return lg_error(LEGO_EFORMAT, "%s: input '%s': extent %lld of axis %d", import->path, info->name,
-                            (long long)shape->dims[i], i);
+            return lg_error(LEGO_EFORMAT, "%s: input '%s': extent %lld of axis %d is not in [0, %d]", import->path,
+                            info->name, (long long)shape->dims[i], i, INT32_MAX);
         if (i == 0) /* the batch */
             continue;
         if (!fixed && given == LG_NONE)
@@ -250,15 +251,20 @@ static lg_onnx_converter find_converter(const char *type)
     return NULL;
 }
 
+/* Each goes into the log; the message has as many as fit. */
 static void report(lg_onnx_node *node, const char *why)
 {
     lg_onnx *import = node->import;
 
-    lg_log(import->context, LEGO_LOG_ERROR, "import", "%s: node '%s' (%s, opset %lld): %s", import->path, node->name,
+    lg_log(import->context, LEGO_LOG_INFO, "import", "%s: node '%s' (%s, opset %lld): %s", import->path, node->name,
            node->proto->op_type, (long long)import->opset, why);
-    lg_str_appendf(&import->report, "%s'%s' (%s): %s", import->n_unsupported ? "; " : "", node->name,
-                   node->proto->op_type, why);
     import->n_unsupported++;
+    if (import->report.length > REPORT_BYTES) {
+        import->n_unlisted++;
+        return;
+    }
+    lg_str_appendf(&import->report, "%s'%s' (%s): %s", import->n_unsupported > 1 ? "; " : "", node->name,
+                   node->proto->op_type, why);
 }
 
 static void break_outputs(lg_onnx_node *node)
@@ -346,9 +352,12 @@ static lego_status convert_nodes(lg_onnx *import)
         LG_TRY(status);
         LG_TRY(lg_progress(import->context, "import", i + 1, import->proto->n_node));
     }
+    if (import->n_unlisted > 0)
+        lg_str_appendf(&import->report, "; and %d more, which the log names (-v)", (int)import->n_unlisted);
     if (import->n_unsupported > 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "%s (opset %lld): %d nodes cannot be imported: %s", import->path,
-                (long long)import->opset, (int)import->n_unsupported, text_of(import->report.text));
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s (opset %lld): %d node%s cannot be imported: %s", import->path,
+                (long long)import->opset, (int)import->n_unsupported, import->n_unsupported > 1 ? "s" : "",
+                text_of(import->report.text));
 done:
     return status;
 }

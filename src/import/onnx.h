@@ -50,8 +50,8 @@ typedef struct lg_onnx {
     int32_t n_values;
     lg_name_map node_names;
     char **node_labels;        /* unique, one a node of the file */
-    lg_str report;             /* what cannot be imported, one line a node */
-    int32_t n_unsupported;
+    lg_str report;             /* what cannot be imported */
+    int32_t n_unsupported, n_unlisted;
     int64_t fold_budget;       /* bytes that folding may still create */
     char *external_path;       /* the file of tensors mapped last */
     lg_buffer *external;

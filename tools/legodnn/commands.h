@@ -6,6 +6,7 @@
 #define CLI_OFFLINE_COMMANDS(X) \
     X(zoo_list)                 \
     X(zoo_new)                  \
+    X(import)                   \
     X(train)                    \
     X(extract)                  \
     X(retrain)                  \

@@ -1,0 +1,66 @@
+/* `legodnn import`: other tools' files become models. */
+#include "cli.h"
+
+struct import_args {
+    cli_dims input;
+};
+
+static const cli_option options[] = {
+    CLI_DIMS(struct import_args, input, "input", "NxCxHxW", NULL,
+             "shape of the input where the file leaves extents open, e.g. 1x3x224x224; the batch N is free in any case"),
+    CLI_END
+};
+
+static lego_status run(cli_call *cli, const void *arguments)
+{
+    const struct import_args *args = arguments;
+    lego_import_options import = LEGO_IMPORT_OPTIONS_INIT;
+    lego_model_info info;
+    lego_model *model = NULL;
+    char *document = NULL;
+    cli_text parameters, macs;
+    lego_status status;
+
+    if (!cli->output)
+        return cli_usage(cli, "-o MODEL is missing: the file to write");
+    import.n_input_dims = args->input.n;
+    for (int i = 0; i < args->input.n; i++)
+        import.input_dims[i] = args->input.dims[i];
+    CLI_TRY(lego_model_import(&model, cli->context, cli->args[0], &import));
+    CLI_TRY(lego_model_get_info(&info, model));
+    CLI_TRY(lego_model_save(model, cli->output));
+    if (cli->json) {
+        CLI_TRY(lego_model_to_json(&document, model, 0));
+        cli_print_document(cli, document);
+    }
+    cli_note(cli, "wrote %s: %lld nodes, %s parameters, %s MACs a sample; 'legodnn info' has more", cli->output,
+             (long long)info.n_nodes, cli_format_count(parameters, info.n_parameters),
+             cli_format_count(macs, info.n_macs));
+done:
+    lego_string_free(document);
+    lego_model_free(model);
+    return status;
+}
+
+const cli_command cmd_import = {
+    .name = "import",
+    .summary = "make a model of an ONNX file",
+    .usage = "FILE.onnx [--input NxCxHxW] -o MODEL [--json]",
+    .description = "Reads what torch.onnx.export() and others write (opsets 1 to 21) and writes it as one safetensors file\n"
+                   "whose metadata holds the graph; every other command takes that. Weights keep their names, constants\n"
+                   "are folded, the first axis of the inputs is the batch. Files with open extents, like height and\n"
+                   "width of a fully convolutional network, need --input. Nodes that cannot be imported are all named,\n"
+                   "each with the reason; with -v one a line. docs/onnx.md lists which ops pass the ONNX project's tests.\n"
+                   "Weights that the file keeps in others are read from its folder. With --json what 'legodnn info'\n"
+                   "says of the new model is printed.",
+    .arguments = "FILE",
+    .min_args = 1,
+    .max_args = 1,
+    .output = CLI_OUTPUT_ARTIFACT,
+    .output_help = "the model file to write",
+    .args_size = sizeof(struct import_args),
+    .options = options,
+    .examples = "legodnn import resnet50.onnx -o resnet50.safetensors\n"
+                "legodnn import fcn.onnx --input 1x3x512x512 -o fcn.safetensors",
+    .run = run,
+};
