@@ -100,6 +100,13 @@ lego_status lg_op_check_eps(const lg_node *node, double eps)
     return LEGO_OK;
 }
 
+int64_t lg_op_layer_flops(const lg_graph *graph, const lg_node *node)
+{
+    const int64_t twice = lg_mul_sat(2, node->op->macs(graph, node));
+
+    return node->weights[1] == LG_NONE ? twice : lg_add_sat(twice, lg_value_elements(lg_op_output(graph, node, 0)));
+}
+
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode)
 {

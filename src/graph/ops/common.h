@@ -32,6 +32,9 @@ lego_status lg_op_check_axis(const lg_graph *graph, const lg_node *node, int ind
 /* A normalisation's epsilon, in (0, 1]. */
 lego_status lg_op_check_eps(const lg_node *node, double eps);
 
+/* Of a layer, whose slots are its weight and its bias: two operations a product, one an output for the bias. */
+int64_t lg_op_layer_flops(const lg_graph *graph, const lg_node *node);
+
 /* Where a kernel slides along one axis: what it yields. LEGO_EINVAL naming the node if it does not fit. */
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode);

@@ -70,15 +70,6 @@ static int64_t macs(const lg_graph *graph, const lg_node *node)
     return lg_mul_sat(lg_value_elements(lg_op_input(graph, node, 0)), per_input);
 }
 
-static int64_t flops(const lg_graph *graph, const lg_node *node)
-{
-    const int64_t twice = lg_mul_sat(2, macs(graph, node));
-
-    return node->weights[SLOT_BIAS] == LG_NONE
-               ? twice
-               : lg_add_sat(twice, lg_value_elements(lg_op_output(graph, node, 0)));
-}
-
 static int is_depthwise(const lg_graph *graph, const lg_node *node)
 {
     return node->attrs->conv_transpose.groups == lg_op_input(graph, node, 0)->shape.dims[1];
@@ -136,7 +127,7 @@ const lg_op lg_op_conv_transpose2d = {
     .validate = validate,
     .infer_shape = infer_shape,
     .macs = macs,
-    .flops = flops,
+    .flops = lg_op_layer_flops,
     .channels = channels,
     .prune = prune,
 };

@@ -35,15 +35,6 @@ static int64_t macs(const lg_graph *graph, const lg_node *node)
                       lg_node_weight(graph, node, SLOT_WEIGHT)->shape.dims[1]);
 }
 
-static int64_t flops(const lg_graph *graph, const lg_node *node)
-{
-    const int64_t twice = lg_mul_sat(2, macs(graph, node));
-
-    return node->weights[SLOT_BIAS] == LG_NONE
-               ? twice
-               : lg_add_sat(twice, lg_value_elements(lg_op_output(graph, node, 0)));
-}
-
 static lego_status channels(lg_channels *channels, const lg_graph *graph, const lg_node *node)
 {
     const int last = lg_op_input(graph, node, 0)->shape.n_dims - 1;
@@ -75,6 +66,6 @@ const lg_op lg_op_linear = {
     .validate = validate,
     .infer_shape = infer_shape,
     .macs = macs,
-    .flops = flops,
+    .flops = lg_op_layer_flops,
     .channels = channels,
 };
