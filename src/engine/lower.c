@@ -15,18 +15,20 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/patterns.h"
 
 typedef struct lowering {
     lg_program *program;
     const lg_graph *graph;
     int32_t *cell_of; /* value -> cell */
     int32_t *readers; /* value -> how often it is read, graph outputs included */
+    lg_role *roles;   /* of nodes */
     int exact;
 } lowering;
 
 static const char *const kind_names[] = {
     "conv",    "conv_transpose", "linear",  "affine",   "binary", "act",     "prelu",      "max_pool",
-    "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "pad", "upsample", "concat", "slice", "permute", "reshape",
+    "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "pad", "upsample", "concat", "slice", "permute", "reshape", "shuffle",
     "constant", "mean", "softmax", "layer_norm", "group_norm", "matmul"
 };
 
@@ -406,11 +408,37 @@ done:
     return status;
 }
 
+/* A node that is part of a pattern. */
+static lego_status lower_role(lowering *low, const lg_node *node, const lg_role *role)
+{
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    switch (role->kind) {
+    case LG_ROLE_SILU:
+        return lower_act(low, node, (lg_act){ LG_ACT_SILU, 0.0f, 0.0f });
+    case LG_ROLE_HARD_SWISH:
+        return lower_act(low, node, (lg_act){ LG_ACT_HARD_SWISH, 0.0f, 0.0f });
+    case LG_ROLE_SHUFFLE:
+        LG_TRY(add_step(&step, low, node, LG_STEP_SHUFFLE));
+        step->shuffle_groups = role->groups;
+        break;
+    default:
+        absorb(low, node, node->inputs[role->input]);
+        break;
+    }
+done:
+    return status;
+}
+
 static lego_status lower_node(lowering *low, const lg_node *node)
 {
+    const lg_role *role = &low->roles[node - low->graph->nodes];
     lg_step *step;
     lg_act act;
 
+    if (role->kind != LG_ROLE_ITSELF)
+        return lower_role(low, node, role);
     if (lg_act_of_node(&act, node))
         return lower_act(low, node, act);
     switch (node->op->kind) {
@@ -526,7 +554,7 @@ done:
 
 lego_status lg_program_create(lg_program **out, const lg_graph *graph, int64_t batch, int exact)
 {
-    lowering low = { NULL, graph, NULL, NULL, exact };
+    lowering low = { NULL, graph, NULL, NULL, NULL, exact };
     lego_status status = LEGO_OK;
 
     *out = NULL;
@@ -536,6 +564,9 @@ lego_status lg_program_create(lg_program **out, const lg_graph *graph, int64_t b
     low.program->batch = batch;
     LG_TRY(LG_CALLOC(&low.cell_of, graph->n_values));
     LG_TRY(count_readers(&low));
+    LG_TRY(LG_CALLOC(&low.roles, graph->n_nodes));
+    if (!exact)
+        lg_patterns_find(low.roles, low.readers, graph);
     LG_TRY(LG_CALLOC(&low.program->inputs, graph->n_inputs));
     LG_TRY(LG_CALLOC(&low.program->outputs, graph->n_outputs));
 
@@ -558,5 +589,6 @@ done:
     lg_program_free(low.program);
     lg_free(low.cell_of);
     lg_free(low.readers);
+    lg_free(low.roles);
     return status;
 }

@@ -26,6 +26,7 @@ typedef enum lg_step_kind {
     LG_STEP_SLICE,    /* also each output of a split */
     LG_STEP_PERMUTE,
     LG_STEP_RESHAPE,  /* to an image, which may be needed in any layout; other reshapes are views */
+    LG_STEP_SHUFFLE,  /* of channels */
     LG_STEP_CONSTANT, /* no input */
     LG_STEP_MEAN,
     LG_STEP_SOFTMAX,
@@ -65,6 +66,7 @@ typedef struct lg_step {
     int32_t residual;   /* cell added before the activation, LG_NONE: no sum. CONV and LINEAR only */
     lg_act act;
     lg_binary_kind binary;
+    int64_t shuffle_groups; /* channel i * (C/groups) + k moves to k * groups + i */
     lg_attrs attrs;     /* of the node; of a split's outputs: `slice` */
     lego_tensor weight; /* CONV (K,C/groups,R,S), CONV_TRANSPOSE (C,K/groups,R,S), LINEAR (K,C), PRELU (C) or (1), CONSTANT */
     lego_tensor bias;   /* (K); has_bias 0: none */

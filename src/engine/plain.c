@@ -169,6 +169,7 @@ static int has_kernel(const lg_program *program, const lg_step *step, lg_layout 
     case LG_STEP_SLICE:
         return image && (in == LG_LAYOUT_NHWC || !cuts_blocks(program, step, block));
     case LG_STEP_SOFTMAX:
+    case LG_STEP_SHUFFLE:
         return image && in == LG_LAYOUT_NHWC;
     default:
         return 0;
@@ -254,6 +255,7 @@ void lg_plain_run(const lg_plain_call *call)
         [LG_STEP_SLICE] = lg_plain_slice,
         [LG_STEP_PERMUTE] = lg_plain_permute,
         [LG_STEP_RESHAPE] = lg_plain_reshape,
+        [LG_STEP_SHUFFLE] = lg_plain_shuffle,
         [LG_STEP_CONSTANT] = lg_plain_constant,
         [LG_STEP_MEAN] = lg_plain_mean,
         [LG_STEP_SOFTMAX] = lg_plain_softmax,

@@ -45,6 +45,7 @@ void lg_plain_concat(const lg_plain_call *call);     /* plain_moves.c */
 void lg_plain_slice(const lg_plain_call *call);
 void lg_plain_permute(const lg_plain_call *call);
 void lg_plain_reshape(const lg_plain_call *call);
+void lg_plain_shuffle(const lg_plain_call *call);
 void lg_plain_constant(const lg_plain_call *call);
 void lg_plain_mean(const lg_plain_call *call);       /* plain_norms.c: what looks at many elements for one */
 void lg_plain_softmax(const lg_plain_call *call);

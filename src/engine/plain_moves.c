@@ -1,4 +1,4 @@
-/* plain_moves.c: ops that compute nothing: concat, slice, permute, reshape, constant.
+/* plain_moves.c: ops that compute nothing: concat, slice, permute, reshape, channel shuffle, constant.
  *
  * What newcomers get wrong: joined channels are far apart in a row-major image and neighbours in NHWC. Both are runs of
  * equal length once the axis is looked up in the order of memory (lg_memory_axis). */
@@ -103,6 +103,24 @@ void lg_plain_permute(const lg_plain_call *call)
 void lg_plain_reshape(const lg_plain_call *call)
 {
     memcpy(call->y, call->inputs[0], (size_t)call->program->cells[call->step->output].elements * sizeof(float));
+}
+
+/* Row-major, whole channels move; in NHWC, a pixel's channels among themselves. */
+void lg_plain_shuffle(const lg_plain_call *call)
+{
+    const runs r = runs_of(call, call->step->output, 1);
+    const int64_t n_groups = call->step->shuffle_groups, per_group = r.run / r.inner / n_groups;
+
+    for (int64_t o = 0; o < r.outer; o++) {
+        const float *x = call->inputs[0] + o * r.run;
+        float *y = call->y + o * r.run;
+        for (int64_t k = 0; k < per_group; k++)
+            for (int64_t i = 0; i < n_groups; i++, y += r.inner)
+                if (r.inner == 1)
+                    *y = x[i * per_group + k];
+                else
+                    memcpy(y, x + (i * per_group + k) * r.inner, (size_t)r.inner * sizeof(*y));
+    }
 }
 
 /* The same for every sample. */

@@ -158,7 +158,28 @@ static int32_t random_matmul(maker *m, int32_t x)
                        make_reshape(m, flat, 3, (int64_t[]){ 1, c, n }));
 }
 
-enum { N_ACTS = 8, N_WIDE = N_ACTS + 15 };
+/* x * sigmoid(x) and its like, and a channel shuffle: what the engines recognise; or nearly so, where they must not. */
+static int32_t random_pattern(maker *m, int32_t x)
+{
+    const int64_t c = extent_of(m, x, 1);
+    int32_t gate, swapped;
+
+    if (pick(m, 0, 1)) {
+        gate = pick(m, 0, 1) ? make_unary(m, x, "sigmoid", NULL)
+                             : add_unary(m, x, "hard_sigmoid",
+                                         (lg_attrs){ .hard_sigmoid = { 1.0 / 6.0, pick(m, 0, 2) ? 0.5 : 0.25 } });
+        x = pick(m, 0, 1) ? make_binary(m, "mul", x, gate) : make_binary(m, "mul", gate, x);
+        return pick(m, 0, 3) ? x : make_add(m, x, gate);
+    }
+    if (pick(m, 0, 2))
+        return make_shuffle(m, x, common_divisor(m, c, c));
+    swapped = make_permute(m, reshaped(m, x, 5), 4, (int64_t[]){ 2, 1, 3, 4 });
+    return make_binary(m, "mul", make_reshape(m, swapped, 3, (int64_t[]){ c, extent_of(m, x, 2), extent_of(m, x, 3) }),
+                       make_reshape(m, make_unary(m, swapped, "tanh", NULL), 3,
+                                    (int64_t[]){ c, extent_of(m, x, 2), extent_of(m, x, 3) }));
+}
+
+enum { N_ACTS = 8, N_WIDE = N_ACTS + 16 };
 
 static int32_t run_wide(maker *m, int32_t x, int kind)
 {
@@ -211,6 +232,8 @@ static int32_t run_wide(maker *m, int32_t x, int kind)
     }
     case 13:
         return random_norm(m, x);
+    case 14:
+        return random_pattern(m, x);
     default:
         return random_matmul(m, x);
     }
@@ -334,6 +357,54 @@ static void test_engine_ops__hundreds_of_graphs_on_onednn(void **state)
     lg_packed_cache_unref(cache);
 }
 
+/* --- what is recognised --- */
+
+static int describes(const lg_graph *graph, lego_engine engine, int exact, const char *text)
+{
+    lg_plan_options options = LG_PLAN_OPTIONS_INIT;
+    lg_plan *plan;
+    char *lines;
+    int found;
+
+    options.engine = engine;
+    options.n_threads = 1;
+    options.exact = exact;
+    assert_ok(lg_plan_create(&plan, NULL, graph, &options));
+    assert_ok(lg_plan_describe(&lines, plan));
+    found = strstr(lines, text) != NULL;
+    lg_free(lines);
+    lg_plan_free(plan);
+    return found;
+}
+
+static void test_engine_ops__patterns_and_activations_are_fused(void **state)
+{
+    for (int engine = LEGO_ENGINE_REF; engine <= LEGO_ENGINE_ONEDNN; engine++) {
+        const lego_engine e = (lego_engine)engine;
+        maker m;
+        int32_t x;
+
+        maker_start(&m, 1);
+        x = make_conv(&m, make_input(&m, 3, 8, 8), 12, 3, 1, 1, 1);
+        x = make_binary(&m, "mul", x, make_unary(&m, x, "sigmoid", NULL));
+        x = make_shuffle(&m, x, 3);
+        x = make_conv(&m, x, 16, 3, 1, 1, 1);
+        x = make_binary(&m, "mul", make_unary(&m, x, "hard_sigmoid", NULL), x);
+        x = make_conv_transpose(&m, x, 8, 1);
+        x = make_unary(&m, x, "gelu", NULL);
+        maker_finish(&m, x);
+        assert_true(describes(m.graph, e, 0, "conv, silu"));
+        assert_true(describes(m.graph, e, 0, "conv, hard_swish"));
+        assert_true(describes(m.graph, e, 0, "conv_transpose, gelu"));
+        assert_true(describes(m.graph, e, 0, "shuffle"));
+        assert_false(describes(m.graph, e, 0, " mul"));
+        assert_false(describes(m.graph, e, 0, "permute"));
+        if (e == LEGO_ENGINE_REF)
+            assert_false(describes(m.graph, e, 1, "silu"));
+        lg_graph_free(m.graph);
+    }
+}
+
 /* --- memory --- */
 
 static lego_status plan_wide(lg_plan **out, const lg_graph *graph, lego_engine engine)
@@ -383,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_engine_ops__every_layout_equals_the_oracle),
         cmocka_unit_test(test_engine_ops__thousands_of_graphs_on_the_reference),
         cmocka_unit_test(test_engine_ops__hundreds_of_graphs_on_onednn),
+        cmocka_unit_test(test_engine_ops__patterns_and_activations_are_fused),
         cmocka_unit_test(test_engine_ops__running_allocates_nothing),
         cmocka_unit_test(test_engine_ops__planning_survives_out_of_memory),
     };
