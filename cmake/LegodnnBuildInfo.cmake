@@ -11,8 +11,8 @@ if(LEGODNN_WITH_GLPK)
 endif()
 set(offline_text "not in this build (online half only)")
 if(NOT LEGODNN_ONLINE_ONLY)
-  set(offline_text
-    "OpenBLAS ${OPENBLAS_VERSION}, zlib ${ZLIB_VERSION_STRING}, libjpeg ${JPEG_VERSION}, libpng ${PNG_VERSION_STRING}")
+  string(CONCAT offline_text "OpenBLAS ${OPENBLAS_VERSION}, zlib ${ZLIB_VERSION_STRING}, libzip ${LIBZIP_VERSION}, "
+    "libjpeg ${JPEG_VERSION}, libpng ${PNG_VERSION_STRING}")
 endif()
 set(onnx_text "not in this build")
 if(LEGODNN_WITH_ONNX)

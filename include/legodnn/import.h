@@ -1,4 +1,4 @@
-/** @file import.h  Models of other tools: ONNX files become a lego_model. */
+/** @file import.h  What other tools write: ONNX files become a lego_model, PyTorch and safetensors weights go into one. */
 #ifndef LEGODNN_IMPORT_H
 #define LEGODNN_IMPORT_H
 
@@ -32,6 +32,37 @@ typedef struct lego_import_options {
  */
 LEGO_API lego_status lego_model_import(lego_model **out, lego_context *context, const char *path,
                                        const lego_import_options *options);
+
+/** Options of lego_model_load_weights(). Strings are borrowed during the call. */
+typedef struct lego_weights_options {
+    size_t struct_size;
+    const char *strip_prefix; /**< taken off every name that begins with it, e.g. "module."; NULL: none */
+    const char *key;          /**< where the state dict lies in a .pt file's nested dictionaries, e.g. "ema.state_dict";
+                                   NULL: the only one there is, or the only one called "state_dict" */
+    int32_t partial;          /**< non-zero: take what fits and leave the rest of the model as it is */
+    int32_t reserved;
+} lego_weights_options;
+#define LEGO_WEIGHTS_OPTIONS_INIT { sizeof(lego_weights_options), NULL, NULL, 0, 0 }
+
+/**
+ * Take the weights of a file by name, as PyTorch's state_dict has them. The file is safetensors, or what torch.save
+ * (1.6 and later) makes of a state dict or of a checkpoint that holds one; which of the two is seen from its bytes. F16,
+ * BF16 and F64 become F32. A .pt file's pickle is read as data: nothing in it is ever called, and what is not needed to
+ * describe tensors in dictionaries is refused. Counters (num_batches_tracked) are passed over.
+ *
+ * Without `partial`, every weight of the model must be in the file with its shape, and nothing else. All weights are
+ * replaced, or (with `partial`) all that fit; on failure none.
+ *
+ * @param report   NULL, or receives a JSON document, schema "legodnn.weights/1": what was taken, missing, unexpected,
+ *                 mismatched and ignored. Also there when names or shapes do not fit, NULL on any other failure. Free
+ *                 with lego_string_free()
+ * @param options  NULL for the defaults
+ * @return LEGO_EFORMAT with the names that are missing, unexpected or of another shape, or naming what in the file is
+ *         damaged; LEGO_EUNSUPPORTED naming what a .pt file holds beyond tensors; LEGO_EINVAL if it holds several state
+ *         dicts and `key` does not say which
+ */
+LEGO_API lego_status lego_model_load_weights(char **report, lego_model *model, const char *path,
+                                             const lego_weights_options *options);
 
 #ifdef __cplusplus
 }

@@ -23,14 +23,6 @@ typedef struct lego_model lego_model;
  */
 LEGO_API lego_status lego_model_load(lego_model **out, lego_context *context, const char *path);
 
-/**
- * Take the weights of a safetensors file by name, as PyTorch's state_dict has them: every weight of the model must be
- * there as F32 of its shape, and nothing else but num_batches_tracked. All weights are replaced or none.
- *
- * @return LEGO_EFORMAT naming what is missing, too much or different
- */
-LEGO_API lego_status lego_model_load_weights(lego_model *model, const char *path);
-
 /** Write the model, atomically: a .json path writes the graph alone, any other path a safetensors file. */
 LEGO_API lego_status lego_model_save(const lego_model *model, const char *path);
 LEGO_API void lego_model_free(lego_model *model);

@@ -21,6 +21,7 @@ struct lego_tensor {
 size_t lg_dtype_size(lego_dtype dtype);
 const char *lg_dtype_name(lego_dtype dtype); /* "F32" */
 lego_status lg_dtype_parse(lego_dtype *out, const char *name);
+int lg_dtype_is_float(lego_dtype dtype);
 
 lg_shape lg_shape_make(int n_dims, const int64_t *dims);
 int lg_shape_equal(const lg_shape *a, const lg_shape *b);
@@ -35,6 +36,9 @@ lego_status lg_tensor_init(lego_tensor *tensor, lego_dtype dtype, const lg_shape
 void lg_tensor_share(lego_tensor *copy, const lego_tensor *tensor);
 /* `copy` owns its own storage. */
 lego_status lg_tensor_copy(lego_tensor *copy, const lego_tensor *tensor);
+/* `out` is a new F32 tensor of the values of an F32, F64, F16 or BF16 one, whose elements need no alignment. A double
+ * that is too large becomes an infinity. */
+lego_status lg_tensor_to_f32(lego_tensor *out, const lego_tensor *tensor);
 void lg_tensor_dispose(lego_tensor *tensor);
 int64_t lg_tensor_count(const lego_tensor *tensor);
 size_t lg_tensor_bytes(const lego_tensor *tensor);

@@ -11,7 +11,7 @@ complain() { echo "linkage: $*" >&2; failed=1; }
 exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | grep -v '^lego_' || true)
 [ -z "$exported" ] || complain "$library exports $exported"
 banned='torch|c10|libprotobuf(-lite)?\.' # protobuf-c, without C++, is fine offline
-[ "$online" = 0 ] || banned="$banned|blas|lapack|jpeg|png|libz\\.|protobuf"
+[ "$online" = 0 ] || banned="$banned|blas|lapack|jpeg|png|libz\\.|libzip|protobuf"
 for file in "$library" "$command"; do
     [ -e "$file" ] || continue
     needed=$(readelf -d "$file" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p')

@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "support/files.h"
-#include "tensor/safetensors.h"
 
 #include "legodnn/model.h"
 
@@ -149,67 +148,6 @@ static void test_model__unaligned_files_are_copied(void **state)
     lg_free(data);
 }
 
-/* A state_dict of the model with counters, one tensor replaced or left out. */
-static void save_state_dict(void **state, const lego_model *model, const char *skip, const lego_tensor *extra)
-{
-    const lg_graph *graph = model->graph;
-    const char *names[32];
-    const lego_tensor *tensors[32];
-    lego_tensor *counter;
-    size_t n = 0;
-
-    assert_ok(lego_tensor_create(&counter, LEGO_DTYPE_I64, 0, NULL));
-    for (int32_t i = 0; i < graph->n_weights; i++) {
-        if (skip && strcmp(graph->weights[i].name, skip) == 0)
-            continue;
-        names[n] = graph->weights[i].name;
-        tensors[n++] = &graph->weights[i].tensor;
-    }
-    names[n] = "bn1.num_batches_tracked";
-    tensors[n++] = counter;
-    if (extra) {
-        names[n] = skip ? skip : "stranger";
-        tensors[n++] = extra;
-    }
-    assert_ok(lg_safetensors_save(in_folder(state, "w.safetensors"), n, names, tensors, NULL));
-    lego_tensor_free(counter);
-}
-
-static void test_model__plain_weights_are_taken_by_name(void **state)
-{
-    const char *path = in_folder(state, "w.safetensors");
-    lego_model *model = small_model(), *other = small_model();
-    lego_tensor *wrong;
-
-    assert_ok(lg_graph_initialize(other->graph, 99));
-    save_state_dict(state, model, NULL, NULL);
-    assert_ok(lego_model_load_weights(other, path));
-    for (int32_t i = 0; i < model->graph->n_weights; i++)
-        assert_memory_equal(lg_tensor_data(&other->graph->weights[i].tensor),
-                            lg_tensor_data(&model->graph->weights[i].tensor),
-                            lg_tensor_bytes(&model->graph->weights[i].tensor));
-
-    const lg_buffer *before = other->graph->weights[0].tensor.buffer;
-    save_state_dict(state, model, "bn1.bias", NULL);
-    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
-    assert_says("'bn1.bias' of the model is not there");
-    assert_ok(lego_tensor_create(&wrong, LEGO_DTYPE_F32, 1, (int64_t[]){ 5 }));
-    save_state_dict(state, model, "bn1.bias", wrong);
-    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
-    assert_says("'bn1.bias' is F32 (5), the model has F32 (4)");
-    save_state_dict(state, model, NULL, wrong);
-    assert_fails(LEGO_EFORMAT, lego_model_load_weights(other, path));
-    assert_says("no weight 'stranger'");
-    assert_ptr_equal(other->graph->weights[0].tensor.buffer, before);
-    assert_fails(LEGO_EINVAL, lego_model_load_weights(NULL, path));
-    assert_fails(LEGO_ENOTFOUND, lego_model_load_weights(other, in_folder(state, "absent")));
-    save_state_dict(state, model, NULL, NULL);
-    assert_survives_oom(lego_model_load_weights(other, path), (void)0);
-    lego_tensor_free(wrong);
-    lego_model_free(model);
-    lego_model_free(other);
-}
-
 static void test_model__survives_allocation_failures(void **state)
 {
     lego_model *model = small_model(), *loaded;
@@ -229,7 +167,6 @@ int main(void)
         cmocka_unit_test(test_model__document_says_everything),
         folder_test(test_model__bad_files_and_arguments),
         folder_test(test_model__unaligned_files_are_copied),
-        folder_test(test_model__plain_weights_are_taken_by_name),
         folder_test(test_model__survives_allocation_failures),
     };
 

@@ -1,6 +1,8 @@
 /* tensor/: shapes, tensors, .npy and safetensors files, damaged ones above all. */
 #include "support/support.h"
 
+#include <math.h>
+
 #include "base/rng.h"
 #include "tensor/safetensors.h"
 
@@ -189,6 +191,48 @@ static void test_safetensors__lying_headers(void **state)
     expect_refused(state, "[1]", 0, "not an object");
 }
 
+/* Every half and every bfloat16 against the formula of IEEE 754, and doubles. */
+static void test_tensor__other_floats_widen_exactly(void **state)
+{
+    const int64_t n = 65536;
+    lego_tensor *from, wide = { 0 };
+
+    for (int brain = 0; brain < 2; brain++) {
+        const int exponent_bits = brain ? 8 : 5, fraction_bits = 15 - exponent_bits;
+        const int bias = (1 << (exponent_bits - 1)) - 1;
+
+        assert_ok(lego_tensor_create(&from, brain ? LEGO_DTYPE_BF16 : LEGO_DTYPE_F16, 1, &n));
+        for (int i = 0; i < n; i++)
+            ((uint16_t *)lego_tensor_data(from))[i] = (uint16_t)i;
+        assert_ok(lg_tensor_to_f32(&wide, from));
+        for (int i = 0; i < n; i++) {
+            const int exponent = i >> fraction_bits & ((1 << exponent_bits) - 1);
+            const int fraction = i & ((1 << fraction_bits) - 1);
+            const float got = ((float *)lg_tensor_data(&wide))[i];
+            double want = exponent ? ldexp(1.0 + ldexp(fraction, -fraction_bits), exponent - bias)
+                                   : ldexp(fraction, 1 - bias - fraction_bits);
+
+            if (exponent == (1 << exponent_bits) - 1)
+                want = fraction ? NAN : INFINITY;
+            want = i & 0x8000 ? -want : want;
+            if (isnan(want) ? !isnan(got) : got != want || !signbit(got) != !(i & 0x8000))
+                fail_msg("%s 0x%04x is %g, expected %g", brain ? "BF16" : "F16", (unsigned)i, (double)got, want);
+        }
+        lg_tensor_dispose(&wide);
+        lego_tensor_free(from);
+    }
+    assert_ok(lego_tensor_create(&from, LEGO_DTYPE_F64, 1, (int64_t[]){ 2 }));
+    ((double *)lego_tensor_data(from))[0] = 0.1;
+    ((double *)lego_tensor_data(from))[1] = -1e300;
+    assert_survives_oom(lg_tensor_to_f32(&wide, from), (void)0);
+    assert_true(((float *)lg_tensor_data(&wide))[0] == 0.1f && isinf(((float *)lg_tensor_data(&wide))[1]));
+    lg_tensor_dispose(&wide);
+    lego_tensor_free(from);
+    assert_ok(lego_tensor_create(&from, LEGO_DTYPE_I32, 1, (int64_t[]){ 2 }));
+    assert_fails(LEGO_EINVAL, lg_tensor_to_f32(&wide, from));
+    lego_tensor_free(from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +243,7 @@ int main(void)
         folder_test(test_safetensors__round_trip),
         folder_test(test_safetensors__damage),
         folder_test(test_safetensors__lying_headers),
+        cmocka_unit_test(test_tensor__other_floats_widen_exactly),
     };
     return cmocka_run_group_tests_name("tensor", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
     X(zoo_list)                 \
     X(zoo_new)                  \
     X(import)                   \
+    X(weights)                  \
     X(train)                    \
     X(extract)                  \
     X(retrain)                  \
