@@ -105,6 +105,33 @@ void lg_plain_reshape(const lg_plain_call *call)
     memcpy(call->y, call->inputs[0], (size_t)call->program->cells[call->step->output].elements * sizeof(float));
 }
 
+/* Interleave `n` runs of `per` values each. Called with a constant for the usual numbers of groups, which compilers turn
+ * into vector code. */
+static inline void interleave(float *restrict y, const float *restrict x, int64_t n, int64_t per)
+{
+    for (int64_t k = 0; k < per; k++)
+        for (int64_t i = 0; i < n; i++)
+            y[k * n + i] = x[i * per + k];
+}
+
+static void shuffle_pixel(float *y, const float *x, int64_t n_groups, int64_t per_group)
+{
+    switch (n_groups) {
+    case 2:
+        interleave(y, x, 2, per_group);
+        break;
+    case 3:
+        interleave(y, x, 3, per_group);
+        break;
+    case 4:
+        interleave(y, x, 4, per_group);
+        break;
+    default:
+        interleave(y, x, n_groups, per_group);
+        break;
+    }
+}
+
 /* Row-major, whole channels move; in NHWC, a pixel's channels among themselves. */
 void lg_plain_shuffle(const lg_plain_call *call)
 {
@@ -114,12 +141,13 @@ void lg_plain_shuffle(const lg_plain_call *call)
     for (int64_t o = 0; o < r.outer; o++) {
         const float *x = call->inputs[0] + o * r.run;
         float *y = call->y + o * r.run;
+        if (r.inner == 1) {
+            shuffle_pixel(y, x, n_groups, per_group);
+            continue;
+        }
         for (int64_t k = 0; k < per_group; k++)
             for (int64_t i = 0; i < n_groups; i++, y += r.inner)
-                if (r.inner == 1)
-                    *y = x[i * per_group + k];
-                else
-                    memcpy(y, x + (i * per_group + k) * r.inner, (size_t)r.inner * sizeof(*y));
+                memcpy(y, x + (i * per_group + k) * r.inner, (size_t)r.inner * sizeof(*y));
     }
 }
 
