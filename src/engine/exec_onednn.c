@@ -36,7 +36,7 @@ struct lg_kernel {
     lg_candidate candidate;
     library *lib;
     dnnl_primitive_t primitive;            /* NULL: there is no such kernel */
-    desc in, out, weight, bias, scratch;   /* as the primitive sees them */
+    desc in, in2, out, weight, bias, scratch; /* as the primitive sees them */
     size_t column_bytes;                   /* GEMM: im2col, at the start of the scratch memory */
     char name[64];
     char key[LG_KEY_MAX];
@@ -311,7 +311,9 @@ static dnnl_status_t prepare_layer(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
             status = work->kind == LG_WORK_LINEAR ? linear_weight_desc(&weight, work, 0)
                                                   : conv_weight_desc(&weight, work, candidate, 0);
     }
-    if (status == dnnl_success) {
+    if (status == dnnl_success && work->kind == LG_WORK_CONV_TRANSPOSE) {
+        status = find_deconv(pd, kernel->lib->engine, attr, &kernel->in, &weight, &kernel->bias, &kernel->out, &shape);
+    } else if (status == dnnl_success) {
         int winograd = candidate->method == LG_METHOD_WINOGRAD;
         if (work->kind == LG_WORK_LINEAR || candidate->method == LG_METHOD_GEMM)
             status = find_linear(pd, kernel->lib->engine, attr, &kernel->in, &weight, &kernel->bias, &kernel->out);
@@ -336,6 +338,31 @@ static dnnl_status_t prepare_reorder(dnnl_primitive_desc_t *pd, lg_kernel *kerne
     return status;
 }
 
+static dnnl_status_t prepare_matmul(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
+{
+    const int64_t *in = kernel->work.in, *out = kernel->work.out;
+    dnnl_dims_t a = { in[0], in[1], in[2] }, b = { in[0], in[2], out[2] }, c = { out[0], out[1], out[2] };
+    dnnl_status_t status = desc_create(&kernel->in, 3, a, dnnl_abc);
+
+    if (status == dnnl_success)
+        status = desc_create(&kernel->in2, 3, b, dnnl_abc);
+    if (status == dnnl_success)
+        status = desc_create(&kernel->out, 3, c, dnnl_abc);
+    if (status == dnnl_success)
+        status = find_matmul(pd, kernel->lib->engine, attr, &kernel->in, &kernel->in2, &kernel->out);
+    return status;
+}
+
+static dnnl_status_t prepare_softmax(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
+{
+    dnnl_dims_t rows = { kernel->work.in[0], kernel->work.in[1] };
+    dnnl_status_t status = desc_create(&kernel->in, 2, rows, dnnl_ab);
+
+    if (status == dnnl_success)
+        status = desc_create(&kernel->out, 2, rows, dnnl_ab);
+    return status == dnnl_success ? find_softmax(pd, kernel->lib->engine, attr, &kernel->in) : status;
+}
+
 static dnnl_alg_kind_t binary_of(lg_binary_kind kind)
 {
     static const dnnl_alg_kind_t kinds[] = { dnnl_binary_add, dnnl_binary_sub, dnnl_binary_mul, dnnl_binary_div };
@@ -357,6 +384,9 @@ static dnnl_status_t prepare_other(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
         return status;
     switch (work->kind) {
     case LG_WORK_BINARY:
+        status = image_desc(&kernel->in2, work->in, kernel->candidate.in);
+        if (status != dnnl_success)
+            return status;
         return find_binary(pd, kernel->lib->engine, attr, binary_of(work->binary), &kernel->in);
     case LG_WORK_ACT:
         if (!eltwise_of(&alg, &alpha, &beta, &work->act))
@@ -375,7 +405,7 @@ static dnnl_status_t prepare_other(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
 
 static int is_layer(const lg_work *work)
 {
-    return work->kind == LG_WORK_CONV || work->kind == LG_WORK_LINEAR;
+    return work->kind == LG_WORK_CONV || work->kind == LG_WORK_CONV_TRANSPOSE || work->kind == LG_WORK_LINEAR;
 }
 
 static dnnl_status_t prepare(lg_kernel *kernel)
@@ -390,6 +420,10 @@ static dnnl_status_t prepare(lg_kernel *kernel)
             status = prepare_layer(&pd, kernel, attr);
         else if (work->kind == LG_WORK_REORDER)
             status = prepare_reorder(&pd, kernel, attr);
+        else if (work->kind == LG_WORK_MATMUL)
+            status = prepare_matmul(&pd, kernel, attr);
+        else if (work->kind == LG_WORK_SOFTMAX)
+            status = prepare_softmax(&pd, kernel, attr);
         else
             status = prepare_other(&pd, kernel, attr);
     }
@@ -421,6 +455,7 @@ static void kernel_free(void *payload)
     if (kernel->primitive)
         dnnl_primitive_destroy(kernel->primitive);
     desc_free(&kernel->in);
+    desc_free(&kernel->in2);
     desc_free(&kernel->out);
     desc_free(&kernel->weight);
     desc_free(&kernel->bias);
@@ -473,6 +508,11 @@ size_t lg_kernel_in_bytes(const lg_kernel *kernel)
         return (size_t)(kernel->work.in[0] * kernel->work.in[1] * kernel->work.in[2] * kernel->work.in[3]) *
                sizeof(float);
     return desc_bytes(&kernel->in);
+}
+
+size_t lg_kernel_in2_bytes(const lg_kernel *kernel)
+{
+    return desc_bytes(&kernel->in2);
 }
 
 size_t lg_kernel_out_bytes(const lg_kernel *kernel)
@@ -625,11 +665,12 @@ static dnnl_status_t add_arg(lg_call *call, int place, int name, const desc *d, 
 static dnnl_status_t add_args(lg_call *call, const lg_call_memory *m)
 {
     const lg_kernel *k = call->kernel;
-    int two = k->work.kind == LG_WORK_BINARY, gemm = k->candidate.method == LG_METHOD_GEMM;
-    dnnl_status_t status = add_arg(call, IN, two ? DNNL_ARG_SRC_0 : DNNL_ARG_SRC, &k->in, gemm ? m->scratch : m->in);
+    int binary = k->work.kind == LG_WORK_BINARY, matmul = k->work.kind == LG_WORK_MATMUL;
+    int gemm = k->candidate.method == LG_METHOD_GEMM;
+    dnnl_status_t status = add_arg(call, IN, binary ? DNNL_ARG_SRC_0 : DNNL_ARG_SRC, &k->in, gemm ? m->scratch : m->in);
 
-    if (status == dnnl_success && two)
-        status = add_arg(call, IN2, DNNL_ARG_SRC_1, &k->in, m->in2);
+    if (status == dnnl_success && (binary || matmul))
+        status = add_arg(call, IN2, binary ? DNNL_ARG_SRC_1 : DNNL_ARG_WEIGHTS, &k->in2, m->in2);
     if (status == dnnl_success)
         status = add_arg(call, OUT, DNNL_ARG_DST, &k->out, m->out);
     if (status == dnnl_success && is_layer(&k->work)) {

@@ -21,6 +21,7 @@ lego_status lg_kernel_get(lg_cache_entry **out, lg_packed_cache *cache, const lg
 int lg_kernel_exists(const lg_kernel *kernel);
 const char *lg_kernel_name(const lg_kernel *kernel); /* "brgconv:avx512_core" */
 size_t lg_kernel_in_bytes(const lg_kernel *kernel);
+size_t lg_kernel_in2_bytes(const lg_kernel *kernel); /* 0: it has one input */
 size_t lg_kernel_out_bytes(const lg_kernel *kernel);
 size_t lg_kernel_scratch_bytes(const lg_kernel *kernel);
 size_t lg_kernel_weight_bytes(const lg_kernel *kernel); /* 0: takes none */
@@ -30,7 +31,7 @@ lego_status lg_kernel_pack(lg_cache_entry **out, const lg_kernel *kernel, lg_pac
 /* --- calls: a kernel bound to memory, of one thread at a time --- */
 typedef struct lg_call lg_call;
 typedef struct lg_call_memory {
-    const void *in, *in2; /* in2: second operand of an addition */
+    const void *in, *in2; /* in2: second operand of a sum or product */
     void *out;
     const float *weight, *bias;
     void *scratch;        /* 64-byte aligned */

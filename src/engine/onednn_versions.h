@@ -125,6 +125,36 @@ static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
     return status == dnnl_success ? find(out, &op, attr, engine, index) : status;
 }
 
+static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *in, const desc *weight, const desc *bias, const desc *to,
+                                 const conv_shape *shape)
+{
+    dnnl_deconvolution_desc_t op;
+    dnnl_status_t status = dnnl_dilated_deconvolution_forward_desc_init(
+        &op, dnnl_forward_inference, dnnl_deconvolution_direct, in, weight, bias, to, shape->strides, shape->dilates,
+        shape->pads_begin, shape->pads_end);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *a, const desc *b, const desc *to)
+{
+    dnnl_matmul_desc_t op;
+    dnnl_status_t status = dnnl_matmul_desc_init(&op, a, b, NULL, to);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
+static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                  const desc *d)
+{
+    dnnl_softmax_desc_t op;
+    dnnl_status_t status = dnnl_softmax_forward_desc_init(&op, dnnl_forward_inference, d, 1);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
 static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
                                  const desc *in, const desc *weight, const desc *bias, const desc *to)
 {
@@ -236,6 +266,37 @@ static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
         shape->pads_begin, shape->pads_end, attr);
 
     return find(out, pd, status, index);
+}
+
+static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *in, const desc *weight, const desc *bias, const desc *to,
+                                 const conv_shape *shape)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_deconvolution_forward_primitive_desc_create(
+        &pd, engine, dnnl_forward_inference, dnnl_deconvolution_direct, *in, *weight, *bias, *to, shape->strides,
+        shape->dilates, shape->pads_begin, shape->pads_end, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                 const desc *a, const desc *b, const desc *to)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_matmul_primitive_desc_create(&pd, engine, *a, *b, NULL, *to, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                  const desc *d)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_softmax_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference,
+                                                                      dnnl_softmax_accurate, *d, *d, 1, attr);
+
+    return find(out, pd, status, 0);
 }
 
 static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,

@@ -73,7 +73,7 @@ static lego_status grow(void **block, size_t *bytes, size_t needed)
 static lego_status lay_out(lg_call_memory *memory, lg_tuner *tuner, const lg_kernel *kernel, const lg_work *work)
 {
     size_t sizes[6] = { lg_kernel_in_bytes(kernel),
-                        work->kind == LG_WORK_BINARY ? lg_kernel_in_bytes(kernel) : 0,
+                        lg_kernel_in2_bytes(kernel),
                         lg_kernel_out_bytes(kernel),
                         lg_kernel_weight_bytes(kernel),
                         (size_t)work->out[1] * sizeof(float),

@@ -68,6 +68,22 @@ static void set_conv(lg_work *work, const lg_step *step)
     memcpy(work->pads, conv->pads, sizeof(work->pads));
 }
 
+/* Padding cuts the output; output_padding, which adds to it, is less padding behind. */
+static void set_conv_transpose(lg_work *work, const lg_step *step)
+{
+    const lg_conv_transpose_attrs *conv = &step->attrs.conv_transpose;
+
+    work->kind = LG_WORK_CONV_TRANSPOSE;
+    work->groups = conv->groups;
+    for (int i = 0; i < 2; i++) {
+        work->kernel[i] = step->weight.shape.dims[2 + i];
+        work->stride[i] = conv->stride[i];
+        work->dilation[i] = conv->dilation[i];
+        work->pads[i] = conv->pads[i];
+        work->pads[2 + i] = conv->pads[2 + i] - conv->output_padding[i];
+    }
+}
+
 /* ceil_mode makes windows hang over: the padding that the output extent asks for, which may exceed the attribute. */
 static void set_pool(lg_work *work, const lg_step *step)
 {
@@ -129,11 +145,54 @@ static void set_binary(lg_work *work, const lg_program *program, const lg_step *
             work->kind = LG_WORK_HOST;
 }
 
+static void set_matmul(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    const lg_shape *a = &program->cells[step->inputs[0]].shape, *out = &program->cells[step->output].shape;
+    const int last = out->n_dims - 1;
+
+    work->kind = LG_WORK_MATMUL;
+    work->in[0] = work->out[0] = program->cells[step->output].elements / (out->dims[last] * out->dims[last - 1]);
+    work->in[1] = work->out[1] = out->dims[last - 1];
+    work->in[2] = a->dims[last];
+    work->out[2] = out->dims[last];
+    work->in[3] = work->out[3] = 1;
+}
+
+static void set_softmax(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    const lg_cell *cell = &program->cells[step->output];
+    const int64_t axis = step->attrs.axis.axis, n = cell->shape.dims[axis];
+    int64_t inner = 1;
+
+    for (int i = (int)axis + 1; i < cell->shape.n_dims; i++)
+        inner *= cell->shape.dims[i];
+    if (inner == 1)
+        work->layouts |= 1u << LG_LAYOUT_PLAIN;
+    if (axis == 1 && cell->shape.n_dims == 4)
+        work->layouts |= 1u << LG_LAYOUT_NHWC;
+    if (work->layouts == 0)
+        return;
+    work->kind = LG_WORK_SOFTMAX;
+    work->in[0] = work->out[0] = cell->elements / n;
+    work->in[1] = work->out[1] = n;
+    for (int i = 2; i < 4; i++)
+        work->in[i] = work->out[i] = 1;
+}
+
 static void set_step(lg_work *work, const lg_program *program, const lg_step *step)
 {
     switch (step->kind) {
     case LG_STEP_CONV:
         set_conv(work, step);
+        break;
+    case LG_STEP_CONV_TRANSPOSE:
+        set_conv_transpose(work, step);
+        break;
+    case LG_STEP_MATMUL:
+        set_matmul(work, program, step);
+        break;
+    case LG_STEP_SOFTMAX:
+        set_softmax(work, program, step);
         break;
     case LG_STEP_AFFINE:
         if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2)
@@ -269,6 +328,14 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
         for (int layout = 0; layout < (image(work) ? LG_N_LAYOUTS : 1); layout++)
             candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, LG_LAYOUT_PLAIN };
         break;
+    case LG_WORK_MATMUL:
+        candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
+        break;
+    case LG_WORK_SOFTMAX:
+        for (int layout = 0; layout < LG_N_LAYOUTS; layout++)
+            if (work->layouts & (1u << layout))
+                candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, (lg_layout)layout };
+        break;
     case LG_WORK_HOST:
         break;
     default:
@@ -283,7 +350,8 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
 
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
-    static const char *const kinds[] = { "conv", "linear", NULL, "act", "max_pool", "avg_pool", "host", "reorder" };
+    static const char *const kinds[] = { "conv", "conv_transpose", "linear",   "matmul", "softmax", NULL,
+                                         "act",  "max_pool",       "avg_pool", "host",   "reorder" };
     static const char *const binaries[] = { "add", "sub", "mul", "div" };
     char act[64] = "";
 
@@ -364,18 +432,20 @@ double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int 
 {
     double in = padded_channels(work->in[1], candidate->in, block);
     double out = padded_channels(work->out[1], candidate->out, block);
-    double in_bytes = (double)(work->in[0] * work->in[2] * work->in[3]) * in * sizeof(float);
+    double in_pixels = (double)(work->in[0] * work->in[2] * work->in[3]);
     double out_pixels = (double)(work->out[0] * work->out[2] * work->out[3]);
-    double bytes = in_bytes + out_pixels * out * sizeof(float) * (work->residual ? 2.0 : 1.0);
+    double bytes = in_pixels * in * sizeof(float) + out_pixels * out * sizeof(float) * (work->residual ? 2.0 : 1.0);
     double us = CALL_US + bytes / (GBYTES_PER_S * 1e3);
 
     if (candidate->method == LG_METHOD_HOST)
         return work->plain_us[candidate->in][candidate->out];
-    if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_LINEAR) {
+    if (work->kind == LG_WORK_MATMUL)
+        us += 2.0 * out_pixels * out * (double)work->in[2] / (GFLOPS_PER_THREAD * 1e3 * n_threads);
+    if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_CONV_TRANSPOSE || work->kind == LG_WORK_LINEAR) {
         double weights = out * in / (double)work->groups * (double)(work->kernel[0] * work->kernel[1]);
-        double flops = 2.0 * out_pixels * weights;
+        double pixels = work->kind == LG_WORK_CONV_TRANSPOSE ? in_pixels : out_pixels;
         us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (GBYTES_PER_S * 1e3);
-        us += flops / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
+        us += 2.0 * pixels * weights / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
     }
     return us;
 }

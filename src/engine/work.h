@@ -18,7 +18,10 @@ const char *lg_layout_name(lg_layout layout); /* "nhwc" */
 
 typedef enum lg_work_kind {
     LG_WORK_CONV,    /* also a per-channel affine: a depthwise 1x1 convolution */
+    LG_WORK_CONV_TRANSPOSE,
     LG_WORK_LINEAR,
+    LG_WORK_MATMUL,  /* in (B,M,K), in2 (B,K,P) -> out (B,M,P) */
+    LG_WORK_SOFTMAX, /* in = out = (rows,n): of each row */
     LG_WORK_BINARY,  /* of two equal shapes */
     LG_WORK_ACT,
     LG_WORK_MAX_POOL,
@@ -32,12 +35,13 @@ typedef struct lg_work {
     int64_t in[4];     /* N C H W */
     int64_t out[4];
     int64_t kernel[2], stride[2], dilation[2]; /* dilation 1 = dense */
-    int64_t pads[4];   /* top, left, bottom, right; of pooling: as the output extent needs them */
+    int64_t pads[4];   /* top, left, bottom, right: as the output extent needs them */
     int64_t groups;
     int exclude_pad;   /* AVG_POOL: padding does not count */
     int residual;      /* out += what lies there */
     lg_binary_kind binary;
     lg_act act;
+    unsigned layouts;  /* SOFTMAX: bits of those in which a row's elements are neighbours */
     double plain_us[LG_N_LAYOUTS][LG_N_LAYOUTS]; /* guess for plain C, from layout to layout; INFINITY: it has no kernel */
 } lg_work;
 
