@@ -6,5 +6,6 @@ build=${LEGODNN_BUILD:-$root/build-release}
 
 "$root/tools/install-packages.sh"
 "$root/tools/build.sh" "$build" -DCMAKE_BUILD_TYPE=Release
+"$root/tools/install-onnxruntime.sh" "$build"
 cd "$build"
 exec ctest --output-on-failure "$@"

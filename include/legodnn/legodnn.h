@@ -5,6 +5,7 @@
 #include "legodnn/block.h"
 #include "legodnn/context.h"
 #include "legodnn/data.h"
+#include "legodnn/export.h"
 #include "legodnn/import.h"
 #include "legodnn/model.h"
 #include "legodnn/optimize.h"

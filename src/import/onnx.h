@@ -147,6 +147,8 @@ lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, cons
 /* ... and any. */
 lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
                               const int32_t *inputs, int n_weights, const int32_t *weights);
+/* ... a constant, named after its weight: it is no node of the file. */
+lego_status lg_onnx_emit_constant(int32_t *out, lg_onnx_node *node, int32_t weight);
 /* ... whose first output is that of the node of the file. */
 lego_status lg_onnx_give(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs, const int32_t *inputs,
                          int n_weights, const int32_t *weights);

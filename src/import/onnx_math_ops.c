@@ -8,16 +8,9 @@
 
 #include "base/alloc.h"
 #include "graph/ops/common.h"
+#include "import/onnx_names.h"
 
 /* --- activations --- */
-
-static const struct activation {
-    const char *type;
-    lg_op_kind kind;
-} activations[] = { { "Clip", LG_OP_CLIP },           { "Gelu", LG_OP_GELU },
-                    { "HardSigmoid", LG_OP_HARD_SIGMOID }, { "HardSwish", LG_OP_HARD_SWISH },
-                    { "LeakyRelu", LG_OP_LEAKY_RELU }, { "Relu", LG_OP_RELU },
-                    { "Sigmoid", LG_OP_SIGMOID },     { "Tanh", LG_OP_TANH } };
 
 /* Bounds are attributes up to opset 10, inputs since. Infinite bounds are none. */
 static lego_status read_clip(lg_attrs *attrs, const lg_onnx_node *node)
@@ -61,17 +54,14 @@ done:
 
 static lego_status convert_activation(lg_onnx_node *node)
 {
-    const struct activation *found = activations;
-    lg_attrs attrs;
+    const lg_op_kind kind = lg_onnx_name_find(node->proto->op_type)->kind;
+    lg_attrs attrs = lg_onnx_defaults(kind);
     int32_t x;
     lego_status status = LEGO_OK;
 
-    while (strcmp(found->type, node->proto->op_type) != 0) /* listed there, or it were not listed below */
-        found++;
-    attrs = lg_onnx_defaults(found->kind);
     LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(read_activation(&attrs, node, found->kind));
-    LG_TRY(lg_onnx_give(node, found->kind, &attrs, 1, &x, 0, NULL));
+    LG_TRY(read_activation(&attrs, node, kind));
+    LG_TRY(lg_onnx_give(node, kind, &attrs, 1, &x, 0, NULL));
 done:
     return status;
 }
@@ -267,7 +257,7 @@ static lego_status emit_scaled(int32_t *out, lg_onnx_node *node, int32_t x, doub
     LG_TRY(lg_tensor_init(&number, LEGO_DTYPE_F32, &shape));
     *(float *)lg_tensor_data(&number) = (float)factor;
     LG_TRY(lg_graph_add_weight(&weight, node->import->graph, name, &number));
-    LG_TRY(lg_onnx_emit_full(&constant, node, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight));
+    LG_TRY(lg_onnx_emit_constant(&constant, node, weight));
     LG_TRY(emit_binary(out, node, LG_OP_MUL, x, constant));
 done:
     lg_tensor_dispose(&number);
@@ -308,8 +298,6 @@ done:
 
 static lego_status convert_binary(lg_onnx_node *node)
 {
-    const char type = node->proto->op_type[0];
-    const lg_op_kind kind = type == 'A' ? LG_OP_ADD : type == 'S' ? LG_OP_SUB : type == 'M' ? LG_OP_MUL : LG_OP_DIV;
     int32_t inputs[2];
     lego_status status = LEGO_OK;
 
@@ -318,7 +306,7 @@ static lego_status convert_binary(lg_onnx_node *node)
     LG_TRY(check_old_broadcast(node));
     for (int i = 0; i < 2; i++)
         LG_TRY(lg_onnx_operand(&inputs[i], node, i, most_axes(node)));
-    LG_TRY(lg_onnx_give(node, kind, NULL, 2, inputs, 0, NULL));
+    LG_TRY(lg_onnx_give(node, lg_onnx_name_find(node->proto->op_type)->kind, NULL, 2, inputs, 0, NULL));
 done:
     return status;
 }
@@ -497,6 +485,7 @@ done:
     return status;
 }
 
+/* Activations and binary ops are found by name in onnx_names.c as well. */
 const lg_onnx_op lg_onnx_math_ops[] = {
     { "Add", convert_binary },
     { "BatchNormalization", convert_batch_norm },

@@ -384,7 +384,7 @@ lego_status lg_onnx_operand(int32_t *value, lg_onnx_node *node, int index, int n
     for (int i = 0; i < n_dims - 1; i++)
         stored.shape.dims[i] = i + 1 < lead ? 1 : tensor->shape.dims[i + 1 - lead];
     LG_TRY(lg_onnx_weight(&weight, node, index, &stored));
-    LG_TRY(lg_onnx_emit_full(value, node, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight));
+    LG_TRY(lg_onnx_emit_constant(value, node, weight));
 done:
     lg_tensor_dispose(&stored);
     return status;
@@ -397,22 +397,44 @@ lg_attrs lg_onnx_defaults(lg_op_kind kind)
     return lg_op_of_kind(kind)->defaults;
 }
 
-lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
-                              const int32_t *inputs, int n_weights, const int32_t *weights)
+/* Append a node of this name (NULL: out of memory), which it takes over. */
+static lego_status emit_named(int32_t *out, lg_onnx_node *node, char *name, lg_op_kind kind, const lg_attrs *attrs,
+                              int n_inputs, const int32_t *inputs, int n_weights, const int32_t *weights)
 {
-    const lg_op *op = lg_op_of_kind(kind);
-    char *name = node->n_emitted == 0 ? lg_strdup(node->name)
-                                      : lg_asprintf("%s#%d", node->name, (int)node->n_emitted + 1);
     lego_status status = LEGO_OK;
 
     *out = LG_NONE;
     if (!name)
         LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", node->name);
-    LG_TRY(lg_graph_add_node(out, node->import->graph, op->name, name, attrs, n_inputs, inputs, n_weights, weights));
-    node->n_emitted++;
+    LG_TRY(lg_graph_add_node(out, node->import->graph, lg_op_of_kind(kind)->name, name, attrs, n_inputs, inputs,
+                             n_weights, weights));
 done:
     lg_free(name);
     return status;
+}
+
+/* The first has the name of the node of the file. */
+static char *next_name(lg_onnx_node *node)
+{
+    return node->n_emitted++ == 0 ? lg_strdup(node->name)
+                                  : lg_asprintf("%s#%d", node->name, (int)node->n_emitted);
+}
+
+lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                              const int32_t *inputs, int n_weights, const int32_t *weights)
+{
+    return emit_named(out, node, next_name(node), kind, attrs, n_inputs, inputs, n_weights, weights);
+}
+
+lego_status lg_onnx_emit_constant(int32_t *out, lg_onnx_node *node, int32_t weight)
+{
+    char *name = lg_asprintf("%s/constant", node->import->graph->weights[weight].name);
+
+    if (name && lg_name_map_find(&node->import->node_names, name) != LG_NONE) {
+        lg_free(name);
+        name = next_name(node);
+    }
+    return emit_named(out, node, name, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight);
 }
 
 lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input)

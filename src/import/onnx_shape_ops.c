@@ -365,11 +365,35 @@ done:
     return status;
 }
 
+/* A constant (1,d1,...) repeated for every sample: a constant node, whose value is there for each. */
+static lego_status convert_expand(lg_onnx_node *node)
+{
+    const lego_tensor *tensor;
+    lg_dims wanted;
+    int lead;
+    int32_t y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_weight_tensor(&tensor, node, 0, -1));
+    LG_TRY(lg_onnx_constant_ints(&wanted, node, 1));
+    lead = (int)wanted.n - tensor->shape.n_dims;
+    if (wanted.n < 1 || lead < 0 || (wanted.dims[0] != LG_ONNX_BATCH && wanted.dims[0] != node->import->batch))
+        LG_FAIL(LEGO_EUNSUPPORTED, "the first extent is not the batch; export with a dynamic batch axis");
+    for (int i = 1; i < wanted.n; i++)
+        if (wanted.dims[i] != 1 && wanted.dims[i] != (i < lead ? 1 : tensor->shape.dims[i - lead]))
+            LG_FAIL(LEGO_EUNSUPPORTED, "it repeats axis %d; the batch can be repeated", i);
+    LG_TRY(lg_onnx_operand(&y, node, 0, (int)wanted.n));
+    LG_TRY(lg_onnx_finish(node, 0, y));
+done:
+    return status;
+}
+
 const lg_onnx_op lg_onnx_shape_ops[] = {
     { "Cast", convert_cast },
     { "Concat", convert_concat },
     { "DepthToSpace", convert_depth_space },
     { "Dropout", convert_dropout },
+    { "Expand", convert_expand },
     { "Flatten", convert_flatten },
     { "Gather", convert_gather },
     { "Identity", convert_identity },

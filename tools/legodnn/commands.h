@@ -12,6 +12,7 @@
     X(extract)                  \
     X(retrain)                  \
     X(eval)                     \
+    X(export)                   \
     X(demo)
 
 #define CLI_ONLINE_COMMANDS(X) \

@@ -1,0 +1,37 @@
+/* The table of ops that are one op here and one in ONNX. */
+#include "import/onnx_names.h"
+
+#include <string.h>
+
+static const lg_onnx_name names[] = {
+    { LG_OP_ADD, "Add", 7 },
+    { LG_OP_CLIP, "Clip", 6 },
+    { LG_OP_DIV, "Div", 7 },
+    { LG_OP_GELU, "Gelu", 20 },
+    { LG_OP_HARD_SIGMOID, "HardSigmoid", 6 },
+    { LG_OP_HARD_SWISH, "HardSwish", 14 },
+    { LG_OP_LAYER_NORM, "LayerNormalization", 17 },
+    { LG_OP_LEAKY_RELU, "LeakyRelu", 6 },
+    { LG_OP_MUL, "Mul", 7 },
+    { LG_OP_RELU, "Relu", 6 },
+    { LG_OP_SIGMOID, "Sigmoid", 6 },
+    { LG_OP_SOFTMAX, "Softmax", 13 },
+    { LG_OP_SUB, "Sub", 7 },
+    { LG_OP_TANH, "Tanh", 6 },
+};
+
+const lg_onnx_name *lg_onnx_name_of(lg_op_kind kind)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (names[i].kind == kind)
+            return &names[i];
+    return NULL;
+}
+
+const lg_onnx_name *lg_onnx_name_find(const char *type)
+{
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i].type, type) == 0)
+            return &names[i];
+    return NULL;
+}
