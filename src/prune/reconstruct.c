@@ -2,8 +2,8 @@
  * (DESIGN.md section 6, "Reconstruction"; measured in PERFORMANCE.md section 5).
  *
  * Flow: images -> Fisher matrices of the original -> the segments in topological order. Before a block, every stream
- * holds what reaches it in its environment; the block's variants are solved (reconstruct_candidates.c), and the streams
- * go through the new variants on to the next segment. So a variant is fitted to what the variants before it really
+ * holds what reaches it in its environment; the block's variants are solved (reconstruct_environments.c), and the
+ * streams go through the new variants on to the next segment. So a variant is fitted to what the variants before it really
  * make of an image, and to the original's output.
  *
  * Newcomers: sampled images and positions, drawn compositions and labels all come from the seed: the same call gives
@@ -21,7 +21,6 @@
 #define MIN_IMAGES 64
 #define MAX_IMAGES 512
 #define LEAST_IMAGES 8          /* a data set of fewer is refused */
-#define HELD_OUT 4              /* one image in so many is not fitted to */
 #define N_MIXED 1               /* streams of drawn compositions */
 #define MIXED_RUN 8             /* images in a row that are drawn the same variant */
 #define MEMORY ((size_t)1 << 30)
@@ -37,7 +36,7 @@ typedef struct session {
     int32_t n_blocks;
     uint64_t seed;
     lg_buffer *images;
-    int64_t n_images, n_fit;
+    int64_t n_images;
     double *sparsities;      /* rising, of any block */
     int32_t n_sparsities;
     lg_streams streams;
@@ -147,7 +146,6 @@ static lego_status read_images(session *s, lego_dataset *dataset)
         LG_FAIL(LEGO_EINVAL, "%s has %lld samples, reconstruction needs at least %d", lego_dataset_name(dataset),
                 (long long)n_samples, LEAST_IMAGES);
     s->n_images = images_wanted(s, shape, n_samples);
-    s->n_fit = s->n_images - s->n_images / HELD_OUT;
     for (int i = 0; i < 3; i++)
         elements *= shape[i];
     LG_TRY(LG_CALLOC(&order, n_samples));
@@ -196,8 +194,7 @@ static lego_status report(const session *s, lg_json *info, const char *why)
         lg_log(s->context, LEGO_LOG_INFO, "reconstruct", "errors of all outputs count alike: %s", why);
     LG_TRY(lg_json_set_object(&object, info, "reconstruction"));
     LG_TRY(lg_json_set_int(object, "images", s->n_images));
-    LG_TRY(lg_json_set_int(object, "images_held_out", s->n_images - s->n_fit));
-    LG_TRY(lg_json_set_int(object, "environments", s->streams.n));
+    LG_TRY(lg_json_set_int(object, "streams", s->streams.n));
     LG_TRY(lg_json_set_string(object, "output_weights", why ? "equal" : "fisher"));
     LG_TRY(lg_json_set_double(object, "ridge", usual_effort.ridge));
     LG_TRY(lg_json_set_int(object, "activation_aware_rounds", usual_effort.rounds));
@@ -267,7 +264,7 @@ done:
 
 static lego_status solve_block(session *s, int32_t segment, int32_t b)
 {
-    lg_block_task task = { s->context,      &s->streams, segment,   s->sparsities, s->n_sparsities, s->n_fit,
+    lg_block_task task = { s->context,   &s->streams, segment,  s->sparsities, s->n_sparsities,
                            usual_effort, &s->fisher,  &s->steps };
 
     task.effort.seed = s->seed + ((uint64_t)STREAM_ROWS << 32) + ((uint64_t)b << 16);

@@ -316,7 +316,7 @@ typedef struct walk {
     const lg_work *work;
     const lg_environments *environments;
     lg_remarks *remarks;
-    lg_path *paths; /* [block->n_variants] */
+    lg_path *paths; /* as many as variants, at most */
     int32_t n_paths;
     uint8_t *flags, *stays;
 } walk;
@@ -428,7 +428,7 @@ static void cut_unread(uint8_t *alive, const lg_path *path, int32_t variant, con
     }
 }
 
-static lego_status finish(lg_graph **out, const walk *w)
+static lego_status finish(lg_graph **out, int32_t first_variant, const walk *w)
 {
     uint8_t *alive = NULL;
     lego_status status = LEGO_OK;
@@ -440,17 +440,16 @@ static lego_status finish(lg_graph **out, const walk *w)
 
             memcpy(alive, w->paths[p].alive, (size_t)w->work->n_units);
             cut_unread(alive, &w->paths[p], variant, w->work);
-            LG_TRY(lg_channels_apply(&out[variant], w->work->channels, w->paths[p].graph, alive));
+            LG_TRY(lg_channels_apply(&out[variant - first_variant], w->work->channels, w->paths[p].graph, alive));
         }
 done:
     lg_free(alive);
     return status;
 }
 
-lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *work,
-                          const lg_environments *environments)
+lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *work, int32_t first_variant,
+                          int32_t n_variants, const lg_environments *environments)
 {
-    const int32_t n_variants = work->block->n_variants;
     walk w = { work, environments, remarks, NULL, 0, NULL, NULL };
     lego_status status = LEGO_OK;
 
@@ -465,7 +464,7 @@ lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *wo
     w.n_paths = 1;
     memset(w.paths[0].alive, 1, (size_t)work->n_units);
     for (int32_t v = 0; v < n_variants; v++)
-        w.paths[0].variants[w.paths[0].n_variants++] = v;
+        w.paths[0].variants[w.paths[0].n_variants++] = first_variant + v;
     for (int32_t l = 0; l < work->layers.n; l++) {
         LG_TRY(decide_parts(&w, l));
         for (int32_t p = 0, n = w.n_paths; p < n; p++)
@@ -473,7 +472,7 @@ lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *wo
         if (work->steps)
             LG_TRY(lg_progress(work->context, "reconstruct", ++work->steps->done, work->steps->total));
     }
-    LG_TRY(finish(out, &w));
+    LG_TRY(finish(out, first_variant, &w));
 done:
     for (int32_t p = 0; w.paths && p < w.n_paths; p++)
         path_dispose(&w.paths[p]);

@@ -1,6 +1,6 @@
 /* One block of a model under reconstruction.
  *
- *   lg_block_reconstruct  all of it: the variants, each by the better of several statistics (reconstruct_candidates.c)
+ *   lg_block_reconstruct  all of it: every variant in the environments that it is likely to meet
  *   lg_work_create    the block folded, its layers, the rows that statistics are made of, the original's targets
  *   lg_work_solve     the variants in given environments: layers in order, each group chosen, each layer re-fitted
  *   lg_work_collect   (inside) what a layer reads and should give, in a half-made variant, in every environment
@@ -20,7 +20,7 @@ typedef struct lg_effort {
     int32_t rounds;          /* activation-aware ones */
     int64_t rows_per_column; /* positions that statistics are made of, for every column */
     size_t memory_bytes;     /* for statistics */
-    int32_t max_environments; /* that will be used at once */
+    int32_t max_environments; /* that a variant has */
     int32_t reserved;
     uint64_t seed;
 } lg_effort;
@@ -41,7 +41,7 @@ typedef struct lg_remarks {
     int32_t n_not_fitted;  /* layers left as they were, for lack of memory */
 } lg_remarks;
 
-/* Layers solved so far, over all blocks and candidates. */
+/* Layers solved so far, over all blocks and variants. */
 typedef struct lg_steps {
     size_t done, total;
 } lg_steps;
@@ -78,9 +78,9 @@ lego_status lg_work_create(lg_work *out, lego_context *context, const lg_prune_b
                            const float *const *images, int64_t n_images);
 void lg_work_dispose(lg_work *work);
 
-/* Graphs of all variants of the block ([block->n_variants], free each), pruned to their widths. */
-lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *work,
-                          const lg_environments *environments);
+/* Graphs of `n_variants` variants of the block, the first being `first_variant` (free each), pruned to their widths. */
+lego_status lg_work_solve(lg_graph **out, lg_remarks *remarks, const lg_work *work, int32_t first_variant,
+                          int32_t n_variants, const lg_environments *environments);
 
 /* What a block is reconstructed from. */
 typedef struct lg_block_task {
@@ -89,7 +89,6 @@ typedef struct lg_block_task {
     int32_t segment;
     const double *sparsities; /* stream 1 + i: all blocks at sparsities[i]; those behind are mixed */
     int32_t n_sparsities;
-    int64_t n_fit;            /* images to fit to; the rest is held out, to judge by */
     lg_effort effort;
     const lg_fisher *fisher;  /* empty: errors of all outputs matter alike */
     lg_steps *steps;

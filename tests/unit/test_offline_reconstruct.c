@@ -124,7 +124,7 @@ static void test_reconstruct__makes_compositions_that_keep_the_outputs(void **st
     lego_store *ours, *theirs;
     const lg_json *info, *report;
     const char *text;
-    int64_t images;
+    int64_t images, n;
 
     assert_ok(extract(model, in_folder(state, "ours"), dataset, LEGO_CRITERION_AUTO)); /* data: reconstruct */
     assert_ok(extract(model, in_folder(state, "l1"), NULL, LEGO_CRITERION_AUTO));
@@ -142,7 +142,8 @@ static void test_reconstruct__makes_compositions_that_keep_the_outputs(void **st
     assert_ok(lg_json_get_string(&text, info, "output_weights", "info"));
     assert_string_equal(text, "fisher");
     assert_ok(lg_json_get_object(&report, ours->blocks[3].report, "reconstruction", "report"));
-    assert_true(lg_json_has(report, "s0.5"));
+    assert_ok(lg_json_get_object(&report, report, "environments", "report"));
+    assert_ok(lg_json_get_int(&n, report, "s0.5", 3, 3, "report")); /* the original, all at 0.5, drawn */
     lego_store_free(ours);
     lego_store_free(theirs);
     lego_dataset_free(dataset);
@@ -204,7 +205,7 @@ static void test_reconstruct__can_be_cancelled_and_counts_to_its_end(void **stat
     assert_false(lg_dir_exists(in_folder(state, "s")));
     seen[1] = 0;
     assert_ok(extract(model, in_folder(state, "s"), dataset, LEGO_CRITERION_AUTO));
-    assert_int_equal(seen[0], 2 * 19); /* two kinds of statistics, 16 convolutions and 3 shortcuts */
+    assert_int_equal(seen[0], 2 * 19); /* two variants, 16 convolutions and 3 shortcuts */
     assert_ok(lego_context_set_progress(context, NULL, NULL));
     lego_dataset_free(dataset);
 }

@@ -156,7 +156,7 @@ static void solve(lg_prune_block *block, const float *clean, const float *noisy)
     lg_work work;
 
     assert_ok(lg_work_create(&work, context, block, &effort, inputs[0], N_FIT));
-    assert_ok(lg_work_solve(graphs, &remarks, &work, &environments));
+    assert_ok(lg_work_solve(graphs, &remarks, &work, 0, block->n_variants, &environments));
     assert_int_equal(remarks.n_not_fitted, 0);
     for (int32_t v = 0; v < block->n_variants; v++)
         block->variants[v].graph = graphs[v];
@@ -380,7 +380,7 @@ static void test_block__a_small_memory_limit_still_gives_variants(void **state)
     small.memory_bytes = 300000; /* 144 columns take 168 kB */
     assert_ok(lg_prune_block_init(&block, graph, "b", sparsities, 1, 0));
     assert_ok(lg_work_create(&work, context, &block, &small, inputs, N_FIT));
-    assert_ok(lg_work_solve(&variant, &remarks, &work, &environments));
+    assert_ok(lg_work_solve(&variant, &remarks, &work, 0, 1, &environments));
     assert_int_equal(remarks.n_pooled, 1);
     assert_int_equal(remarks.n_not_fitted, 1);
     block.variants[0].graph = variant;
