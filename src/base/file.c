@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -240,7 +241,7 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
     (void)info;
     (void)kind;
     (void)where;
-    return remove(path);
+    return remove(path) != 0 && errno != ENOENT ? -1 : 0; /* another process may be at it, too */
 }
 
 lego_status lg_dir_remove(const char *path)
@@ -250,23 +251,130 @@ lego_status lg_dir_remove(const char *path)
     return LEGO_OK;
 }
 
-lego_status lg_dir_create_temporary(char **out, const char *path)
+/* --- temporary folders ---
+ *
+ * Their maker holds them with flock() on the folder itself, so that the next one can tell what a killed process has left
+ * from work in progress; a process id would not do, ids come again and other containers have their own. */
+
+enum { RANDOM_LETTERS = 6, MAX_TRIES = 100 };
+
+/* Length of `path` without slashes at its end. */
+static size_t trimmed(const char *path)
 {
-    char *name;
     size_t length = strlen(path);
 
-    *out = NULL;
     while (length > 1 && path[length - 1] == '/')
         length--;
-    name = lg_asprintf("%.*s.tmp-XXXXXX", (int)length, path);
-    if (!name)
-        return out_of_memory(path);
-    if (!mkdtemp(name) || chmod(name, 0755) != 0) {
+    return length;
+}
+
+/* Hold a folder if nobody does: its descriptor, or -1. Where the file system has no locks, nothing is ever stale. */
+static int hold_folder(const char *path, int *is_held)
+{
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    *is_held = folder >= 0 && flock(folder, LOCK_EX | LOCK_NB) == 0;
+    return folder;
+}
+
+/* Whether `path` is still the folder behind the descriptor. */
+static int is_same_folder(int folder, const char *path)
+{
+    struct stat a, b;
+
+    return fstat(folder, &a) == 0 && lstat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+lego_status lg_dir_create_temporary(char **out, int *lock, const char *path)
+{
+    char *name = NULL;
+    int folder = -1;
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    *lock = -1;
+    for (int tries = 0;; tries++) {
+        int is_held = 0;
+
+        name = lg_asprintf("%.*s.tmp-%ld-XXXXXX", (int)trimmed(path), path, (long)getpid());
+        if (!name)
+            return out_of_memory(path);
+        if (!mkdtemp(name) || chmod(name, 0755) != 0)
+            LG_FAIL(LEGO_EIO, "%s: cannot create a folder beside it: %s", path, strerror(errno));
+        folder = hold_folder(name, &is_held);
+        if (folder >= 0 && (is_held || errno != EWOULDBLOCK) && is_same_folder(folder, name))
+            break;
+        /* somebody took it for stale before we held it */
+        if (tries == MAX_TRIES)
+            LG_FAIL(LEGO_EIO, "%s: cannot hold a folder beside it: %s", path, strerror(errno));
+        if (folder >= 0)
+            close(folder);
+        folder = -1;
         lg_free(name);
-        return lg_error(LEGO_EIO, "%s: cannot create a folder beside it: %s", path, strerror(errno));
+        name = NULL;
     }
     *out = name;
-    return LEGO_OK;
+    *lock = folder;
+    name = NULL;
+done:
+    lg_free(name);
+    return status;
+}
+
+/* "<base>.tmp-<digits>-<six letters or digits>" */
+static int is_temporary(const char *name, const char *base, size_t length)
+{
+    const char *rest = name + length;
+    size_t digits;
+
+    if (strncmp(name, base, length) != 0 || strncmp(rest, ".tmp-", 5) != 0)
+        return 0;
+    rest += 5;
+    digits = strspn(rest, "0123456789");
+    return digits > 0 && rest[digits] == '-' && strlen(rest + digits + 1) == RANDOM_LETTERS &&
+           strspn(rest + digits + 1, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == RANDOM_LETTERS;
+}
+
+static void remove_if_stale(const char *path)
+{
+    struct stat info;
+    int is_held = 0, folder = hold_folder(path, &is_held);
+
+    if (is_held && fstat(folder, &info) == 0 && info.st_uid == geteuid() && is_same_folder(folder, path))
+        (void)lg_dir_remove(path);
+    if (folder >= 0)
+        close(folder);
+}
+
+lego_status lg_dir_remove_stale(const char *path)
+{
+    const size_t length = trimmed(path);
+    size_t start = length, n = 0;
+    char *folder = NULL, *found = NULL, **names = NULL;
+    lego_status status = LEGO_OK;
+
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    folder = start > 0 ? lg_asprintf("%.*s", (int)start, path) : lg_strdup(".");
+    if (!folder)
+        return out_of_memory(path);
+    status = lg_dir_list(&names, &n, folder);
+    if (status != LEGO_OK && status != LEGO_ENOMEM)
+        status = LEGO_OK; /* no such folder, or we may not read it */
+    for (size_t i = 0; i < n; i++) {
+        if (!is_temporary(names[i], path + start, length - start))
+            continue;
+        found = lg_path_join(folder, names[i]);
+        if (!found)
+            LG_FAIL(LEGO_ENOMEM, "%s: out of memory", path);
+        remove_if_stale(found);
+        lg_free(found);
+        found = NULL;
+    }
+done:
+    lg_names_free(names, n);
+    lg_free(folder);
+    return status;
 }
 
 /* Without an exchange on this file system the old folder steps aside, and comes back if the new one cannot take over. */

@@ -22,8 +22,12 @@ int lg_dir_exists(const char *path);
 lego_status lg_file_size(size_t *out, const char *path);
 lego_status lg_dir_create(const char *path);      /* with parents; existing is fine */
 lego_status lg_dir_remove(const char *path);      /* the whole tree; absent is fine */
-/* Create a fresh sibling folder "<path>.tmp-XXXXXX"; free the name with lg_free. */
-lego_status lg_dir_create_temporary(char **out, const char *path);
+/* Create a fresh sibling folder "<path>.tmp-<process>-XXXXXX"; free the name with lg_free. *lock, to be closed when the
+ * folder has been put in place or removed, holds it (flock): it goes with the process, however that ends. */
+lego_status lg_dir_create_temporary(char **out, int *lock, const char *path);
+/* Remove the temporary folders beside `path` that nobody holds: what killed processes have left. What cannot be removed
+ * stays; only lack of memory is an error. */
+lego_status lg_dir_remove_stale(const char *path);
 /* Put a finished folder in place of `path` (which may exist): exchanged in one step where the system can. */
 lego_status lg_dir_replace(const char *temporary, const char *path);
 /* Sorted names in a folder, without "." and ".."; free with lg_names_free(). */

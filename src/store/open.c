@@ -112,6 +112,7 @@ lego_status lego_store_open(lego_store **out, lego_context *context, const char 
     if (!lg_dir_exists(path))
         LG_FAIL(LEGO_ENOTFOUND, "%s: %s", path,
                 lg_file_exists(path) ? "not a store: it is no folder" : "there is no such store");
+    LG_TRY(lg_dir_remove_stale(path));
     LG_TRY(lg_manifest_load(store, path));
     LG_TRY(checked_path(&file, store, store->frame_file, store->frame_bytes, store->frame_checksum, 1));
     LG_TRY(lg_graph_load(&store->frame, file));

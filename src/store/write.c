@@ -1,8 +1,9 @@
 /* Writing a store, and replacing one variant in it.
  *
- * A new store is written into a folder beside its place and exchanged with what is there in one step. A replaced variant
- * is a new file, then the manifest that names it (an atomic rename), then the old file goes: killed anywhere in between,
- * the manifest on disk names only complete files, and at most one unnamed file is left over.
+ * A new store is written into a folder beside its place and exchanged with what is there in one step; what a killed process
+ * leaves beside it, the next one to write or open that store removes. A replaced variant is a new file, then the manifest
+ * that names it (an atomic rename), then the old file goes: killed anywhere in between, the manifest on disk names only
+ * complete files, and at most one unnamed file is left over.
  *
  * Newcomers get wrong: overwriting the variant's file in place would leave a moment, or after a crash forever, in which
  * the manifest's checksum is wrong. */
@@ -187,14 +188,15 @@ lego_status lg_store_write(lego_store *store, const char *path)
     int32_t n_files = count_files(store);
     written *files = NULL;
     char *folder = NULL, *own_path = NULL;
-    int swapped = 0;
+    int swapped = 0, lock = -1;
     lego_status status = LEGO_OK;
 
     LG_TRY(check_replaceable(path));
+    LG_TRY(lg_dir_remove_stale(path));
     LG_TRY(LG_STRDUP(&own_path, path));
     LG_TRY(LG_CALLOC(&files, n_files));
     LG_TRY(create_parent(path));
-    LG_TRY(lg_dir_create_temporary(&folder, path));
+    LG_TRY(lg_dir_create_temporary(&folder, &lock, path));
     LG_TRY(write_graphs(files, store, folder));
     swap_files(store, files); /* the manifest says what the handle says */
     swapped = 1;
@@ -210,6 +212,8 @@ done:
     }
     if (status != LEGO_OK && folder)
         remove_folder(folder, status);
+    if (lock >= 0)
+        close(lock);
     free_written(files, n_files);
     lg_free(folder);
     lg_free(own_path);

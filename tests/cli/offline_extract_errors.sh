@@ -45,6 +45,13 @@ try 1 'not a folder' m.safetensors -o m.safetensors/store
 for delay in 0.01 0.02 0.03 0.05 0.08 0.12 0.2; do
     timeout -s KILL $delay "$LEGODNN" extract m.safetensors -o store --sparsity 0,0.5 --criterion l1 -q --threads 1
     "$LEGODNN" info store --verify -q > /dev/null || { echo "killed after $delay s: the store is damaged"; exit 1; }
+    tries=0
+    while ls -d store.tmp-* > /dev/null 2>&1; do # opened again once the killed process has let go of it, it is gone
+        tries=$((tries + 1))
+        [ $tries -le 100 ] || { echo "killed after $delay s: opening the store left a temporary folder"; exit 1; }
+        sleep 0.1
+        "$LEGODNN" info store -q > /dev/null || exit 1
+    done
 done
 for delay in 0.02 0.05 0.1; do
     code=0

@@ -70,11 +70,12 @@ static void test_writer__full_disk_keeps_the_old_file(void **state)
 static void test_dir__replace_swaps_a_full_folder(void **state)
 {
     char *temporary;
+    int lock;
 
     assert_ok(lg_dir_create(in_folder(state, "x/y/z")));
     assert_ok(lg_dir_create(in_folder(state, "x/y/z")));
     assert_ok(lg_file_write(in_folder(state, "x/old"), "1", 1));
-    assert_ok(lg_dir_create_temporary(&temporary, in_folder(state, "x/")));
+    assert_ok(lg_dir_create_temporary(&temporary, &lock, in_folder(state, "x/")));
     assert_ok(lg_file_write(in_folder(state, "x/old2"), "1", 1));
     {
         char *inside = lg_path_join(temporary, "new");
@@ -83,6 +84,7 @@ static void test_dir__replace_swaps_a_full_folder(void **state)
         lg_free(inside);
     }
     assert_ok(lg_dir_replace(temporary, in_folder(state, "x")));
+    close(lock);
     assert_true(lg_file_exists(in_folder(state, "x/new")));
     assert_false(lg_file_exists(in_folder(state, "x/old")));
     assert_int_equal(count_entries(*state), 1);
@@ -92,6 +94,46 @@ static void test_dir__replace_swaps_a_full_folder(void **state)
     assert_false(lg_dir_exists(in_folder(state, "x")));
     assert_ok(lg_file_write(in_folder(state, "plain"), "1", 1));
     assert_fails(LEGO_EIO, lg_dir_create(in_folder(state, "plain/below")));
+}
+
+/* Only what a dead process made for this very path goes: not what is held, nor what a user might have named so. */
+static void test_dir__stale_temporaries_go_and_held_ones_stay(void **state)
+{
+    static const char *const others[] = { "x.tmp-backup", "x.tmp-1-backups", "x.tmp--abcdef", "xx.tmp-1-abcdef",
+                                          "x.tmp-1-abcd.f", "x.tmp-1-abcdef.old" };
+    char *held, *dead, *inside;
+    int lock, gone;
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        assert_ok(lg_dir_create(in_folder(state, others[i])));
+    assert_ok(lg_file_write(in_folder(state, "x.tmp-1-abcdef"), "a file", 6));
+    assert_int_equal(symlink(*state, in_folder(state, "x.tmp-2-abcdef")), 0);
+    assert_ok(lg_dir_create_temporary(&held, &lock, in_folder(state, "x")));
+    assert_ok(lg_dir_create_temporary(&dead, &gone, in_folder(state, "x/")));
+    inside = lg_path_join(dead, "blocks/b0");
+    assert_ok(lg_dir_create(inside));
+    assert_ok(lg_dir_remove_stale(in_folder(state, "x")));
+    assert_true(lg_dir_exists(held) && lg_dir_exists(inside));
+    close(gone); /* as the kernel does for a process that dies */
+    for (int64_t n = 0;; n++) {
+        const char *path = in_folder(state, "x///");
+        lego_status status;
+
+        lg_alloc_fail_after(n);
+        status = lg_dir_remove_stale(path);
+        lg_alloc_fail_after(-1);
+        if (status == LEGO_OK)
+            break;
+        assert_fails(LEGO_ENOMEM, status);
+    }
+    assert_true(lg_dir_exists(held));
+    assert_false(lg_dir_exists(dead));
+    assert_int_equal(count_entries(*state), sizeof(others) / sizeof(*others) + 3);
+    assert_ok(lg_dir_remove_stale(in_folder(state, "no/such/folder")));
+    close(lock);
+    lg_free(inside);
+    lg_free(dead);
+    lg_free(held);
 }
 
 static void test_path__names_from_files_cannot_leave_the_folder(void **state)
@@ -113,6 +155,7 @@ int main(void)
         folder_test(test_writer__nothing_visible_before_commit_nor_after_abort),
         folder_test(test_writer__full_disk_keeps_the_old_file),
         folder_test(test_dir__replace_swaps_a_full_folder),
+        folder_test(test_dir__stale_temporaries_go_and_held_ones_stay),
         cmocka_unit_test(test_path__names_from_files_cannot_leave_the_folder),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);

@@ -504,7 +504,7 @@ static void test_store__full_disk_leaves_the_old_store(void **state)
     lego_store_free(store);
 }
 
-/* Killed while it writes and updates, a store is the old one or the new one. */
+/* Killed while it writes and updates, a store is the old one or the new one, and once it is opened nothing else is left. */
 static void test_store__survives_sigkill(void **state)
 {
     char path[512];
@@ -538,6 +538,7 @@ static void test_store__survives_sigkill(void **state)
         store = open_store(path);
         assert_ok(lego_store_verify(store));
         lego_store_free(store);
+        assert_int_equal(count_files(*state), 1);
     }
 }
 
