@@ -1,6 +1,7 @@
 /* The walk: a checked protobuf becomes a graph, node by node in the file's order.
  *
  *   declare   every name of the file: inputs, initialisers, outputs of nodes; each must be made once
+ *   fuse      ops that exporters write as several nodes (onnx_pattern.c)
  *   mark      what the outputs need: exporters leave dead nodes behind
  *   convert   each node is folded if it is constant, otherwise its converter appends to the graph
  *   report    nodes that cannot be imported do not stop the walk: all of them are named at its end
@@ -198,6 +199,23 @@ done:
     return status;
 }
 
+/* Constant nodes are initialisers by another name: patterns look at them. What is wrong with one is told when it is needed. */
+static lego_status make_constants(lg_onnx *import)
+{
+    for (size_t i = 0; i < import->proto->n_node; i++) {
+        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0 };
+        int done;
+        lego_status status;
+
+        if (strcmp(node.proto->op_type, "Constant") != 0 || *text_of(node.proto->domain))
+            continue;
+        status = lg_onnx_fold(&done, &node);
+        if (status == LEGO_ENOMEM)
+            return status;
+    }
+    return LEGO_OK;
+}
+
 /* --- mark --- */
 
 static lego_status mark_needed(lg_onnx *import)
@@ -269,16 +287,23 @@ static void report(lg_onnx_node *node, const char *why)
 
 static void break_outputs(lg_onnx_node *node)
 {
-    for (size_t k = 0; k < node->proto->n_output; k++)
-        if (*node->proto->output[k])
-            node->import->values[lg_name_map_find(&node->import->names, node->proto->output[k])].is_broken = 1;
+    for (size_t k = 0; k < node->proto->n_output; k++) {
+        lg_onnx_value *value = lg_onnx_value_named(node->import, node->proto->output[k]);
+
+        if (value)
+            value->is_broken = 1;
+    }
 }
 
-static int is_needed(const lg_onnx *import, const lg_onnx_proto *node)
+/* Whether something of the node is needed and not there yet. */
+static int is_wanted(const lg_onnx *import, const lg_onnx_proto *node)
 {
-    for (size_t k = 0; k < node->n_output; k++)
-        if (*node->output[k] && import->values[lg_name_map_find(&import->names, node->output[k])].is_needed)
+    for (size_t k = 0; k < node->n_output; k++) {
+        const lg_onnx_value *value = lg_onnx_value_named(import, node->output[k]);
+
+        if (value && value->is_needed && !value->is_constant)
             return 1;
+    }
     return 0;
 }
 
@@ -286,12 +311,9 @@ static int is_needed(const lg_onnx *import, const lg_onnx_proto *node)
 static lego_status check_outputs(const lg_onnx_node *node)
 {
     for (size_t k = 0; k < node->proto->n_output; k++) {
-        const lg_onnx_value *value;
+        const lg_onnx_value *value = lg_onnx_value_named(node->import, node->proto->output[k]);
 
-        if (!*node->proto->output[k])
-            continue;
-        value = &node->import->values[lg_name_map_find(&node->import->names, node->proto->output[k])];
-        if (value->is_needed && !value->is_constant && value->value == LG_NONE)
+        if (value && value->is_needed && !value->is_constant && value->value == LG_NONE)
             return lg_onnx_unsupported("its output '%s' is used", value->name);
     }
     return LEGO_OK;
@@ -339,7 +361,7 @@ static lego_status convert_nodes(lg_onnx *import)
     for (size_t i = 0; i < import->proto->n_node; i++) {
         lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0 };
 
-        if (!is_needed(import, node.proto))
+        if (!is_wanted(import, node.proto))
             continue;
         status = convert(&node);
         if (status == LEGO_EUNSUPPORTED) {
@@ -429,6 +451,30 @@ static lego_status check_versions(lg_onnx *import)
     return LEGO_OK;
 }
 
+/* The graph's name in the file; after the file where torch wrote what it calls every graph. */
+static lego_status create_graph(lg_onnx *import)
+{
+    static const char *const empty[] = { "", "torch_jit", "torch-jit-export", "main_graph" };
+    const char *slash = strrchr(import->path, '/'), *file = slash ? slash + 1 : import->path;
+    const char *name = text_of(import->proto->name), *dot = strrchr(file, '.');
+    size_t length = strlen(name);
+    char *copy;
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
+        if (strcmp(name, empty[i]) == 0) {
+            name = file;
+            length = dot && dot > file ? (size_t)(dot - file) : strlen(file);
+            break;
+        }
+    copy = lg_strndup(name, length);
+    if (!copy)
+        return lg_error(LEGO_ENOMEM, "%s: out of memory", import->path);
+    status = lg_graph_create(&import->graph, copy);
+    lg_free(copy);
+    return status;
+}
+
 static void dispose(lg_onnx *import)
 {
     for (int32_t i = 0; i < import->n_values; i++)
@@ -456,8 +502,10 @@ lego_status lg_onnx_import(lg_graph **out, const lego_context *context, const ch
     *out = NULL;
     LG_TRY(open_file(&import));
     LG_TRY(check_versions(&import));
-    LG_TRY(lg_graph_create(&import.graph, *text_of(import.proto->name) ? import.proto->name : "onnx"));
+    LG_TRY(create_graph(&import));
     LG_TRY(declare_all(&import, options));
+    LG_TRY(make_constants(&import));
+    LG_TRY(lg_onnx_fuse_patterns(&import));
     LG_TRY(mark_needed(&import));
     LG_TRY(convert_nodes(&import));
     LG_TRY(set_outputs(&import));

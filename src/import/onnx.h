@@ -3,6 +3,7 @@
  *   onnx_file.c     bytes -> checked protobuf                 onnx_tensor.c  TensorProto -> host tensor
  *   onnx.c          the walk over the nodes, the report       onnx_node.c    what a converter asks and emits
  *   onnx_fold.c     constants in, constant out                onnx_*_ops.c   one converter an op, tables at the end
+ *   onnx_pattern.c  several nodes -> the op that they are
  *
  * A name of the file stands for a constant (an initialiser, or what folding made of some) or for a value of the graph.
  * The batch: axis 0 of every value, of any size. In folded shapes it is the mark LG_ONNX_BATCH, which may be moved
@@ -80,6 +81,11 @@ typedef struct lg_onnx_slices {
 /* --- onnx_file.c --- */
 lego_status lg_onnx_parse(Onnx__ModelProto **out, const void *data, size_t size, const char *what);
 void lg_onnx_parse_free(Onnx__ModelProto *model);
+void lg_onnx_free_attributes(lg_onnx_proto *node); /* of a parsed model: takes all of them away */
+
+/* --- onnx_pattern.c --- */
+/* Ops that exporters write as several nodes become one, in the protobuf. */
+lego_status lg_onnx_fuse_patterns(lg_onnx *import);
 
 /* --- onnx_tensor.c --- */
 /* `import` may be NULL: then external data is refused. F64, F16 and BF16 become F32. */
@@ -95,6 +101,7 @@ lego_status lg_onnx_fold(int *done, lg_onnx_node *node);
 int lg_onnx_folds(const char *type); /* whether constants of this op can be evaluated */
 
 /* --- onnx_node.c: asking --- */
+lg_onnx_value *lg_onnx_value_named(const lg_onnx *import, const char *name); /* NULL if nothing makes it */
 int lg_onnx_n_inputs(const lg_onnx_node *node);
 lg_onnx_value *lg_onnx_input(const lg_onnx_node *node, int index); /* NULL if left out */
 /* Attributes; of the wrong type: LEGO_EFORMAT. Absent: the fallback. */

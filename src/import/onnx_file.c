@@ -101,3 +101,15 @@ void lg_onnx_parse_free(Onnx__ModelProto *model)
     if (model)
         onnx__model_proto__free_unpacked(model, &allocator);
 }
+
+void lg_onnx_free_attributes(lg_onnx_proto *node)
+{
+    int failed = 0;
+    ProtobufCAllocator allocator = { allocate, release, &failed };
+
+    for (size_t i = 0; i < node->n_attribute; i++)
+        onnx__attribute_proto__free_unpacked(node->attribute[i], &allocator);
+    lg_free(node->attribute);
+    node->attribute = NULL;
+    node->n_attribute = 0;
+}

@@ -4,17 +4,16 @@
  *
  * The extent of the batch is the mark LG_ONNX_BATCH: it may be moved, but an op that would calculate with it is refused,
  * since its result would not be the same for every batch. What folding creates is bounded, or a small file could ask for
- * terabytes. */
-#include "import/onnx.h"
+ * terabytes. Here what moves elements; onnx_fold_math.c calculates. */
+#include "import/onnx_fold.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "graph/ops/common.h"
 
 /* A new constant of this shape, within the budget. */
-static lego_status create(lego_tensor *out, const lg_onnx_node *node, lego_dtype dtype, const lg_shape *shape)
+lego_status lg_fold_create(lego_tensor *out, const lg_onnx_node *node, lego_dtype dtype, const lg_shape *shape)
 {
     int64_t count;
     lego_status status = LEGO_OK;
@@ -28,7 +27,7 @@ done:
     return status;
 }
 
-static lego_status constant_input(const lego_tensor **out, const lg_onnx_node *node, int index)
+lego_status lg_fold_input(const lego_tensor **out, const lg_onnx_node *node, int index)
 {
     const lg_onnx_value *value = lg_onnx_input(node, index);
 
@@ -39,7 +38,7 @@ static lego_status constant_input(const lego_tensor **out, const lg_onnx_node *n
     return LEGO_OK;
 }
 
-static void set_element(lego_tensor *tensor, int64_t index, double number, int64_t integer)
+void lg_fold_set(lego_tensor *tensor, int64_t index, double number, int64_t integer)
 {
     void *data = lg_tensor_data(tensor);
 
@@ -73,7 +72,7 @@ static int has_batch(const lego_tensor *tensor)
     return 0;
 }
 
-static lego_status refuse_batch(const lego_tensor *tensor)
+lego_status lg_fold_refuse_batch(const lego_tensor *tensor)
 {
     return has_batch(tensor) ? lg_onnx_unsupported("it calculates with the size of the batch") : LEGO_OK;
 }
@@ -83,7 +82,7 @@ static lego_status refuse_batch(const lego_tensor *tensor)
 static lego_status fold_identity(lego_tensor *out, lg_onnx_node *node)
 {
     const lego_tensor *in;
-    lego_status status = constant_input(&in, node, 0);
+    lego_status status = lg_fold_input(&in, node, 0);
 
     if (status == LEGO_OK)
         lg_tensor_share(out, in);
@@ -98,7 +97,7 @@ static lego_status fold_reshape(lego_tensor *out, lg_onnx_node *node)
     lg_dims wanted;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_list(&wanted, node, "shape", 1, 5));
     LG_TRY(lg_onnx_int(&allow_zero, node, "allowzero", 0));
     if (wanted.n < 0)
@@ -135,7 +134,7 @@ static lego_status fold_unsqueeze(lego_tensor *out, lg_onnx_node *node)
     lg_shape shape;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_unsqueezed(&shape, node, &in->shape));
     lg_tensor_share(out, in);
     out->shape = shape;
@@ -149,7 +148,7 @@ static lego_status fold_squeeze(lego_tensor *out, lg_onnx_node *node)
     lg_shape shape;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_squeezed(&shape, node, &in->shape));
     lg_tensor_share(out, in);
     out->shape = shape;
@@ -168,7 +167,7 @@ static lego_status fold_cast(lego_tensor *out, lg_onnx_node *node)
     int64_t to;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_int(&to, node, "to", 0));
     for (size_t i = 0; i < sizeof(casts) / sizeof(casts[0]); i++) {
         if (casts[i].type != to)
@@ -177,10 +176,10 @@ static lego_status fold_cast(lego_tensor *out, lg_onnx_node *node)
             lg_tensor_share(out, in);
             goto done;
         }
-        LG_TRY(refuse_batch(in));
-        LG_TRY(create(out, node, casts[i].dtype, &in->shape));
+        LG_TRY(lg_fold_refuse_batch(in));
+        LG_TRY(lg_fold_create(out, node, casts[i].dtype, &in->shape));
         for (int64_t k = 0; k < lg_tensor_count(in); k++)
-            set_element(out, k, lg_onnx_element(in, k), lg_onnx_element_int(in, k));
+            lg_fold_set(out, k, lg_onnx_element(in, k), lg_onnx_element_int(in, k));
         goto done;
     }
     LG_FAIL(LEGO_EUNSUPPORTED, "a cast of a constant to element type %lld", (long long)to);
@@ -208,8 +207,8 @@ static lego_status fold_gather(lego_tensor *out, lg_onnx_node *node)
     lg_shape shape = { 0 };
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
-    LG_TRY(constant_input(&index, node, 1));
+    LG_TRY(lg_fold_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&index, node, 1));
     LG_TRY(lg_onnx_int(&axis, node, "axis", 0));
     LG_TRY(lg_onnx_axis(&axis, node, in->shape.n_dims));
     if (in->shape.n_dims + index->shape.n_dims - 1 > LEGO_MAX_DIMS)
@@ -220,7 +219,7 @@ static lego_status fold_gather(lego_tensor *out, lg_onnx_node *node)
         else
             for (int k = 0; k < index->shape.n_dims; k++)
                 shape.dims[shape.n_dims++] = index->shape.dims[k];
-    LG_TRY(create(out, node, in->dtype, &shape));
+    LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
     strides(&outer, &inner, &in->shape, (int)axis);
     extent = in->shape.dims[axis];
     n_index = lg_tensor_count(index);
@@ -248,14 +247,14 @@ static lego_status fold_concat(lego_tensor *out, lg_onnx_node *node)
     size_t size;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&first, node, 0));
+    LG_TRY(lg_fold_input(&first, node, 0));
     LG_TRY(lg_onnx_int(&axis, node, "axis", 0));
     LG_TRY(lg_onnx_axis(&axis, node, first->shape.n_dims));
     shape = first->shape;
     for (int i = 1; i < lg_onnx_n_inputs(node); i++) {
         lg_shape other;
 
-        LG_TRY(constant_input(&in, node, i));
+        LG_TRY(lg_fold_input(&in, node, i));
         other = in->shape;
         if (other.n_dims == first->shape.n_dims)
             other.dims[axis] = first->shape.dims[axis];
@@ -263,9 +262,9 @@ static lego_status fold_concat(lego_tensor *out, lg_onnx_node *node)
             LG_FAIL(LEGO_EFORMAT, "node '%s': input %d does not fit the first", node->name, i);
         shape.dims[axis] = lg_tensor_count(in) == 0 ? shape.dims[axis] : shape.dims[axis] + in->shape.dims[axis];
     }
-    LG_TRY(create(out, node, first->dtype, &shape));
+    LG_TRY(lg_fold_create(out, node, first->dtype, &shape));
     for (int i = 0; i < lg_onnx_n_inputs(node); i++) {
-        LG_TRY(constant_input(&in, node, i));
+        LG_TRY(lg_fold_input(&in, node, i));
         if (lg_tensor_count(in) == 0)
             continue;
         strides(&outer, &inner, &in->shape, (int)axis);
@@ -302,7 +301,7 @@ static lego_status slice_axis(lego_tensor *out, const lg_onnx_node *node, const 
         n = start > end ? (start - end - step - 1) / -step : 0;
     }
     shape.dims[axis] = n;
-    LG_TRY(create(out, node, in->dtype, &shape));
+    LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
     strides(&outer, &inner, &in->shape, (int)axis);
     for (int64_t o = 0; o < outer; o++)
         for (int64_t k = 0; k < n; k++)
@@ -320,7 +319,7 @@ static lego_status fold_slice(lego_tensor *out, lg_onnx_node *node)
     lg_onnx_slices slices;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_slice_lists(&slices, node, in->shape.n_dims));
     lg_tensor_share(out, in);
     for (int i = 0; i < slices.n; i++) {
@@ -344,7 +343,7 @@ static lego_status fold_transpose(lego_tensor *out, lg_onnx_node *node)
     size_t size;
     lego_status status = LEGO_OK;
 
-    LG_TRY(constant_input(&in, node, 0));
+    LG_TRY(lg_fold_input(&in, node, 0));
     LG_TRY(lg_onnx_ints(&order, node, "perm"));
     shape = in->shape;
     if (order.n < 0) {
@@ -362,7 +361,7 @@ static lego_status fold_transpose(lego_tensor *out, lg_onnx_node *node)
         shape.dims[i] = in->shape.dims[order.dims[i]];
         strides(&outer, &step[i], &in->shape, (int)order.dims[i]);
     }
-    LG_TRY(create(out, node, in->dtype, &shape));
+    LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
     size = lg_dtype_size(in->dtype);
     for (int64_t k = 0; k < lg_tensor_count(out); k++) {
         int64_t from = 0;
@@ -374,98 +373,6 @@ static lego_status fold_transpose(lego_tensor *out, lg_onnx_node *node)
         for (int i = shape.n_dims - 1; i >= 0 && ++at[i] == shape.dims[i]; i--)
             at[i] = 0;
     }
-done:
-    return status;
-}
-
-/* --- arithmetic --- */
-
-/* Integers wrap around, as in every runtime; the caller refuses to divide by zero. */
-static void calculate(double *number, int64_t *integer, char op, double a, double b, int64_t ai, int64_t bi)
-{
-    switch (op) {
-    case 'A':
-        *number = a + b;
-        *integer = (int64_t)((uint64_t)ai + (uint64_t)bi);
-        break;
-    case 'S':
-        *number = a - b;
-        *integer = (int64_t)((uint64_t)ai - (uint64_t)bi);
-        break;
-    case 'M':
-        *number = a * b;
-        *integer = (int64_t)((uint64_t)ai * (uint64_t)bi);
-        break;
-    default:
-        *number = a / b;
-        *integer = 0;
-        if (bi != 0 && !(bi == -1 && ai == INT64_MIN))
-            *integer = ai / bi;
-        break;
-    }
-}
-
-static lego_status fold_binary(lego_tensor *out, lg_onnx_node *node)
-{
-    const lego_tensor *in[2];
-    lg_shape shape;
-    int64_t at[LEGO_MAX_DIMS] = { 0 };
-    lego_status status = LEGO_OK;
-
-    for (int i = 0; i < 2; i++) {
-        LG_TRY(constant_input(&in[i], node, i));
-        LG_TRY(refuse_batch(in[i]));
-    }
-    if (in[0]->dtype != in[1]->dtype)
-        return lg_onnx_malformed(node, "%s and %s do not go together", lg_dtype_name(in[0]->dtype),
-                                 lg_dtype_name(in[1]->dtype));
-    shape = in[in[0]->shape.n_dims < in[1]->shape.n_dims]->shape;
-    for (int i = 1; i <= shape.n_dims; i++) /* from the last axis on */
-        for (int k = 0; k < 2; k++) {
-            const int64_t extent = i <= in[k]->shape.n_dims ? in[k]->shape.dims[in[k]->shape.n_dims - i] : 1;
-            int64_t *to = &shape.dims[shape.n_dims - i];
-
-            if (extent != 1 && *to != 1 && extent != *to)
-                return lg_onnx_malformed(node, "the constants' shapes do not fit");
-            if (extent != 1)
-                *to = extent;
-        }
-    LG_TRY(create(out, node, in[0]->dtype, &shape));
-    for (int64_t n = 0; n < lg_tensor_count(out); n++) {
-        int64_t from[2] = { 0, 0 }, integer = 0;
-        double number = 0.0;
-
-        for (int k = 0; k < 2; k++)
-            for (int i = 0; i < in[k]->shape.n_dims; i++) {
-                const int64_t extent = in[k]->shape.dims[i];
-                from[k] = from[k] * extent + (extent == 1 ? 0 : at[shape.n_dims - in[k]->shape.n_dims + i]);
-            }
-        if (in[1]->dtype != LEGO_DTYPE_F32 && node->proto->op_type[0] == 'D' &&
-            lg_onnx_element_int(in[1], from[1]) == 0)
-            return lg_onnx_malformed(node, "a division by zero");
-        calculate(&number, &integer, node->proto->op_type[0], lg_onnx_element(in[0], from[0]),
-                  lg_onnx_element(in[1], from[1]), lg_onnx_element_int(in[0], from[0]),
-                  lg_onnx_element_int(in[1], from[1]));
-        set_element(out, n, number, integer);
-        for (int i = shape.n_dims - 1; i >= 0 && ++at[i] == shape.dims[i]; i--)
-            at[i] = 0;
-    }
-done:
-    return status;
-}
-
-static lego_status fold_round(lego_tensor *out, lg_onnx_node *node)
-{
-    const lego_tensor *in;
-    const int up = node->proto->op_type[0] == 'C';
-    lego_status status = LEGO_OK;
-
-    LG_TRY(constant_input(&in, node, 0));
-    if (in->dtype != LEGO_DTYPE_F32)
-        return lg_onnx_malformed(node, "it takes FLOAT");
-    LG_TRY(create(out, node, in->dtype, &in->shape));
-    for (int64_t i = 0; i < lg_tensor_count(in); i++)
-        set_element(out, i, up ? ceil(lg_onnx_element(in, i)) : floor(lg_onnx_element(in, i)), 0);
 done:
     return status;
 }
@@ -482,21 +389,21 @@ static lego_status fold_constant(lego_tensor *out, lg_onnx_node *node)
     if (value && value->t)
         return lg_onnx_tensor(out, node->import, value->t, node->name);
     if ((value = lg_onnx_attribute(node, "value_int"))) {
-        LG_TRY(create(out, node, LEGO_DTYPE_I64, &scalar));
-        set_element(out, 0, 0.0, value->i);
+        LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_I64, &scalar));
+        lg_fold_set(out, 0, 0.0, value->i);
     } else if ((value = lg_onnx_attribute(node, "value_float"))) {
-        LG_TRY(create(out, node, LEGO_DTYPE_F32, &scalar));
-        set_element(out, 0, (double)value->f, 0);
+        LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_F32, &scalar));
+        lg_fold_set(out, 0, (double)value->f, 0);
     } else if ((value = lg_onnx_attribute(node, "value_ints"))) {
         list.dims[0] = (int64_t)value->n_ints;
-        LG_TRY(create(out, node, LEGO_DTYPE_I64, &list));
+        LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_I64, &list));
         for (size_t i = 0; i < value->n_ints; i++)
-            set_element(out, (int64_t)i, 0.0, value->ints[i]);
+            lg_fold_set(out, (int64_t)i, 0.0, value->ints[i]);
     } else if ((value = lg_onnx_attribute(node, "value_floats"))) {
         list.dims[0] = (int64_t)value->n_floats;
-        LG_TRY(create(out, node, LEGO_DTYPE_F32, &list));
+        LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_F32, &list));
         for (size_t i = 0; i < value->n_floats; i++)
-            set_element(out, (int64_t)i, (double)value->floats[i], 0);
+            lg_fold_set(out, (int64_t)i, (double)value->floats[i], 0);
     } else {
         LG_FAIL(LEGO_EUNSUPPORTED, "a constant without a tensor, integers or floats");
     }
@@ -520,9 +427,9 @@ static lego_status fold_shape(lego_tensor *out, lg_onnx_node *node)
     start = start < -shape->n_dims ? 0 : start < 0 ? start + shape->n_dims : start;
     end = end < -shape->n_dims ? 0 : end < 0 ? end + shape->n_dims : end > shape->n_dims ? shape->n_dims : end;
     list.dims[0] = start < end ? end - start : 0;
-    LG_TRY(create(out, node, LEGO_DTYPE_I64, &list));
+    LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_I64, &list));
     for (int64_t i = 0; i < list.dims[0]; i++)
-        set_element(out, i, 0.0,
+        lg_fold_set(out, i, 0.0,
                     !in->is_constant && start + i == 0 ? LG_ONNX_BATCH : shape->dims[start + i]);
 done:
     return status;
@@ -548,9 +455,9 @@ static lego_status fold_constant_of_shape(lego_tensor *out, lg_onnx_node *node)
     if (element.buffer && lg_tensor_count(&element) != 1)
         LG_FAIL(LEGO_EFORMAT, "node '%s': the value has %lld elements, one is needed", node->name,
                 (long long)lg_tensor_count(&element));
-    LG_TRY(create(out, node, element.buffer ? element.dtype : LEGO_DTYPE_F32, &shape));
+    LG_TRY(lg_fold_create(out, node, element.buffer ? element.dtype : LEGO_DTYPE_F32, &shape));
     for (int64_t i = 0; element.buffer && i < lg_tensor_count(out); i++)
-        set_element(out, i, lg_onnx_element(&element, 0), lg_onnx_element_int(&element, 0));
+        lg_fold_set(out, i, lg_onnx_element(&element, 0), lg_onnx_element_int(&element, 0));
 done:
     lg_tensor_dispose(&element);
     return status;
@@ -560,15 +467,26 @@ static const struct {
     const char *type;
     lego_status (*fold)(lego_tensor *out, lg_onnx_node *node);
 } folds[] = {
-    { "Add", fold_binary },       { "Cast", fold_cast },
-    { "Ceil", fold_round },       { "Concat", fold_concat },
-    { "Constant", fold_constant }, { "ConstantOfShape", fold_constant_of_shape },
-    { "Div", fold_binary },       { "Floor", fold_round },
-    { "Gather", fold_gather },    { "Identity", fold_identity },
-    { "Mul", fold_binary },       { "Reshape", fold_reshape },
-    { "Shape", fold_shape },      { "Slice", fold_slice },
-    { "Squeeze", fold_squeeze },  { "Sub", fold_binary },
-    { "Transpose", fold_transpose }, { "Unsqueeze", fold_unsqueeze },
+    { "Add", lg_fold_binary },
+    { "Cast", fold_cast },
+    { "Ceil", lg_fold_round },
+    { "Concat", fold_concat },
+    { "Constant", fold_constant },
+    { "ConstantOfShape", fold_constant_of_shape },
+    { "Div", lg_fold_binary },
+    { "Equal", lg_fold_equal },
+    { "Floor", lg_fold_round },
+    { "Gather", fold_gather },
+    { "Identity", fold_identity },
+    { "Mul", lg_fold_binary },
+    { "Reshape", fold_reshape },
+    { "Shape", fold_shape },
+    { "Slice", fold_slice },
+    { "Squeeze", fold_squeeze },
+    { "Sub", lg_fold_binary },
+    { "Transpose", fold_transpose },
+    { "Unsqueeze", fold_unsqueeze },
+    { "Where", lg_fold_where },
 };
 
 int lg_onnx_folds(const char *type)

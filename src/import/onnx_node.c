@@ -39,14 +39,18 @@ int lg_onnx_n_inputs(const lg_onnx_node *node)
     return (int)node->proto->n_input;
 }
 
+lg_onnx_value *lg_onnx_value_named(const lg_onnx *import, const char *name)
+{
+    const int32_t id = *name ? lg_name_map_find(&import->names, name) : LG_NONE;
+
+    return id == LG_NONE ? NULL : &import->values[id];
+}
+
 lg_onnx_value *lg_onnx_input(const lg_onnx_node *node, int index)
 {
-    int32_t id;
-
-    if (index < 0 || (size_t)index >= node->proto->n_input || !*node->proto->input[index])
+    if (index < 0 || (size_t)index >= node->proto->n_input)
         return NULL;
-    id = lg_name_map_find(&node->import->names, node->proto->input[index]);
-    return id == LG_NONE ? NULL : &node->import->values[id];
+    return lg_onnx_value_named(node->import, node->proto->input[index]);
 }
 
 const Onnx__AttributeProto *lg_onnx_attribute(const lg_onnx_node *node, const char *name)
@@ -465,12 +469,9 @@ lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input
 
 static lg_onnx_value *output_of(const lg_onnx_node *node, int index)
 {
-    int32_t id;
-
-    if ((size_t)index >= node->proto->n_output || !*node->proto->output[index])
+    if ((size_t)index >= node->proto->n_output)
         return NULL;
-    id = lg_name_map_find(&node->import->names, node->proto->output[index]);
-    return id == LG_NONE ? NULL : &node->import->values[id];
+    return lg_onnx_value_named(node->import, node->proto->output[index]);
 }
 
 lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value)

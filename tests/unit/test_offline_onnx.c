@@ -87,7 +87,8 @@ static void test_onnx__refuses_deep_nesting(void **state)
 
 /* --- models of our own: x (N,4) -> nodes -> y --- */
 
-#define MAX_NODES 4
+#define MAX_NODES 12
+#define MAX_WEIGHTS 4
 
 typedef struct tiny {
     Onnx__ModelProto model;
@@ -99,8 +100,9 @@ typedef struct tiny {
     Onnx__TensorShapeProto shape;
     Onnx__TensorShapeProto__Dimension dims[2], *dim_list[2];
     Onnx__NodeProto nodes[MAX_NODES], *node_list[MAX_NODES];
-    char *names[MAX_NODES][2];
-    Onnx__TensorProto weight, *weights[1];
+    char *names[MAX_NODES][4];
+    Onnx__TensorProto weight, *weights[MAX_WEIGHTS], constants[MAX_WEIGHTS];
+    Onnx__AttributeProto axes, *attributes[1];
     Onnx__StringStringEntryProto entry, *entries[1];
     int64_t weight_dims[1];
 } tiny;
@@ -164,6 +166,41 @@ static void tiny_node(tiny *t, const char *op, const char *name, const char *in,
     node->input = &t->names[i][0];
     node->output = &t->names[i][1];
     t->node_list[i] = node;
+}
+
+/* A node of several inputs, "a b c". */
+static void tiny_node_of(tiny *t, const char *op, const char *inputs, const char *out)
+{
+    const size_t i = t->graph.n_node;
+    static char names[MAX_NODES][3][16];
+    int n = sscanf(inputs, "%15s %15s %15s", names[i][0], names[i][1], names[i][2]);
+
+    tiny_node(t, op, out, names[i][0], out);
+    for (int k = 0; k < n; k++)
+        t->names[i][k] = names[i][k];
+    t->nodes[i].n_input = (size_t)n;
+    t->names[i][3] = (char *)(uintptr_t)out;
+    t->nodes[i].output = &t->names[i][3];
+}
+
+/* A FLOAT initialiser of n numbers; n = 0: one number without an axis. */
+static void tiny_constant(tiny *t, const char *name, int64_t n, float *numbers)
+{
+    const size_t i = t->graph.n_initializer++;
+    static int64_t extents[MAX_WEIGHTS];
+    Onnx__TensorProto *tensor = &t->constants[i];
+
+    onnx__tensor_proto__init(tensor);
+    extents[i] = n;
+    tensor->name = (char *)(uintptr_t)name;
+    tensor->has_data_type = 1;
+    tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    tensor->n_dims = n > 0;
+    tensor->dims = &extents[i];
+    tensor->n_float_data = (size_t)(n > 0 ? n : 1);
+    tensor->float_data = numbers;
+    t->weights[i] = tensor;
+    t->graph.initializer = t->weights;
 }
 
 static lego_status tiny_import(lego_model **out, tiny *t, void **state)
@@ -261,6 +298,81 @@ static void test_onnx__external_data_stays_in_the_folder(void **state)
     assert_says("'w'");
 }
 
+/* What torch writes for gelu(), its factors in either order: one op again. */
+static void test_onnx__recognises_gelu(void **state)
+{
+    static float half[] = { 0.5f }, one[] = { 1.0f }, root[] = { 1.41421356f };
+
+    for (int variant = 0; variant < 3; variant++) {
+        tiny t;
+        lego_model *model;
+
+        tiny_init(&t);
+        tiny_constant(&t, "half", 0, half);
+        tiny_constant(&t, "one", 0, one);
+        tiny_constant(&t, "root", 0, variant == 2 ? one : root); /* no gelu, but an Erf alone */
+        tiny_node_of(&t, "Div", "x root", "a");
+        tiny_node_of(&t, "Erf", "a", "b");
+        tiny_node_of(&t, "Add", "b one", "c");
+        tiny_node_of(&t, "Mul", variant == 1 ? "half x" : "x c", "d");
+        tiny_node_of(&t, "Mul", variant == 1 ? "c d" : "d half", "y");
+        if (variant == 2) {
+            assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
+            assert_says("(Erf)");
+            continue;
+        }
+        assert_ok(tiny_import(&model, &t, state));
+        assert_int_equal(model->graph->n_nodes, 1);
+        assert_string_equal(model->graph->nodes[0].op->name, "gelu");
+        lego_model_free(model);
+        assert_survives_oom(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), NULL),
+                            lego_model_free(model));
+    }
+}
+
+static void test_onnx__recognises_layer_norm(void **state)
+{
+    static float two[] = { 2.0f }, eps[] = { 1e-5f }, scale[] = { 1, 2, 3, 4 }, shift[] = { 5, 6, 7, 8 };
+    int64_t last = -1;
+    tiny t;
+    lego_model *model;
+
+    tiny_init(&t);
+    tiny_constant(&t, "two", 0, two);
+    tiny_constant(&t, "eps", 0, eps);
+    tiny_constant(&t, "scale", 4, scale);
+    tiny_constant(&t, "shift", 4, shift);
+    tiny_node_of(&t, "ReduceMean", "x", "mean");
+    tiny_node_of(&t, "Sub", "x mean", "centred");
+    tiny_node_of(&t, "Pow", "centred two", "squares");
+    tiny_node_of(&t, "ReduceMean", "squares", "variance");
+    tiny_node_of(&t, "Add", "variance eps", "safe");
+    tiny_node_of(&t, "Sqrt", "safe", "deviation");
+    tiny_node_of(&t, "Div", "centred deviation", "normal");
+    tiny_node_of(&t, "Mul", "normal scale", "scaled");
+    tiny_node_of(&t, "Add", "scaled shift", "y");
+    onnx__attribute_proto__init(&t.axes);
+    t.axes.name = (char *)"axes";
+    t.axes.n_ints = 1;
+    t.axes.ints = &last;
+    t.attributes[0] = &t.axes;
+    for (int i = 0; i < 4; i += 3) {
+        t.nodes[i].n_attribute = 1;
+        t.nodes[i].attribute = t.attributes;
+    }
+    assert_ok(tiny_import(&model, &t, state));
+    assert_int_equal(model->graph->n_nodes, 1);
+    assert_string_equal(model->graph->nodes[0].op->name, "layer_norm");
+    assert_memory_equal(lg_tensor_data(lg_node_weight(model->graph, &model->graph->nodes[0], 0)), scale, sizeof(scale));
+    assert_memory_equal(lg_tensor_data(lg_node_weight(model->graph, &model->graph->nodes[0], 1)), shift, sizeof(shift));
+    lego_model_free(model);
+    assert_survives_oom(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), NULL), lego_model_free(model));
+    two[0] = 3.0f; /* something else */
+    assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
+    assert_says("(Pow)");
+    two[0] = 2.0f;
+}
+
 static void test_onnx__an_open_extent_must_be_given(void **state)
 {
     lego_import_options options = LEGO_IMPORT_OPTIONS_INIT;
@@ -292,6 +404,8 @@ int main(void)
         folder_test(test_onnx__lists_every_unsupported_node),
         folder_test(test_onnx__refuses_broken_graphs),
         folder_test(test_onnx__external_data_stays_in_the_folder),
+        folder_test(test_onnx__recognises_gelu),
+        folder_test(test_onnx__recognises_layer_norm),
         folder_test(test_onnx__an_open_extent_must_be_given),
     };
 
