@@ -108,16 +108,20 @@ static inline double eval_conv_transpose_at(const lg_graph *graph, const lg_node
     const int64_t in_width = x->shape.dims[1] / attrs->groups, group = at[1] / w->dims[1];
     double sum = eval_weight(graph, node, 1, at[1], 0.0);
 
-    for (int64_t c = group * in_width; c < (group + 1) * in_width; c++)
-        for (int64_t h = 0; h < x->shape.dims[2]; h++)
+    for (int64_t h = 0; h < x->shape.dims[2]; h++)
+        for (int64_t r = 0; r < w->dims[2]; r++) {
+            if (h * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0] != at[2])
+                continue;
             for (int64_t v = 0; v < x->shape.dims[3]; v++)
-                for (int64_t r = 0; r < w->dims[2]; r++)
-                    for (int64_t s = 0; s < w->dims[3]; s++)
-                        if (h * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0] == at[2] &&
-                            v * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] == at[3])
-                            sum += x->data[eval_index((int64_t[]){ at[0], c, h, v }, &x->shape)] *
-                                   eval_weight(graph, node, 0,
-                                               eval_index((int64_t[]){ c, at[1] % w->dims[1], r, s }, w), 0.0);
+                for (int64_t s = 0; s < w->dims[3]; s++) {
+                    if (v * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] != at[3])
+                        continue;
+                    for (int64_t c = group * in_width; c < (group + 1) * in_width; c++)
+                        sum += x->data[eval_index((int64_t[]){ at[0], c, h, v }, &x->shape)] *
+                               eval_weight(graph, node, 0, eval_index((int64_t[]){ c, at[1] % w->dims[1], r, s }, w),
+                                           0.0);
+                }
+        }
     return sum;
 }
 
@@ -191,32 +195,27 @@ static inline double eval_upsample_at(const lg_node *node, const eval_value *x, 
     return sum;
 }
 
-/* (x - mean) / sqrt(var + eps) of one element among the elements that share its statistics. */
+/* (x - mean) / sqrt(var + eps) of one element among the elements that share its statistics: all that agree with it in the
+ * axes before `first_axis` and, if n_channels > 0, have one of these channels. They stand in a row. */
 static inline double eval_normalised(const eval_value *x, const int64_t *at, int64_t first_channel,
                                      int64_t n_channels, int first_axis, double eps)
 {
-    double sum = 0.0, squares = 0.0, n = 0.0;
-    int64_t other[LEGO_MAX_DIMS];
+    int64_t first[LEGO_MAX_DIMS] = { 0 }, start, n = 1;
+    double sum = 0.0, squares = 0.0;
 
-    for (int pass = 0; pass < 2; pass++) /* the mean, then the variance around it */
-        for (int64_t k = 0; k < eval_count(&x->shape); k++) {
-            int same = 1;
-
-            eval_coords(other, &x->shape, k);
-            for (int i = 0; i < first_axis; i++)
-                same &= other[i] == at[i];
-            if (n_channels > 0)
-                same &= other[1] >= first_channel && other[1] < first_channel + n_channels;
-            if (!same)
-                continue;
-            if (pass == 1) {
-                squares += pow(x->data[k] - sum / n, 2);
-                continue;
-            }
-            sum += x->data[k];
-            n += 1.0;
-        }
-    return (x->data[eval_index(at, &x->shape)] - sum / n) / sqrt(squares / n + eps);
+    memcpy(first, at, (size_t)first_axis * sizeof(*first));
+    for (int i = first_axis; i < x->shape.n_dims; i++)
+        n *= x->shape.dims[i];
+    if (n_channels > 0) {
+        first[1] = first_channel;
+        n = n / x->shape.dims[1] * n_channels;
+    }
+    start = eval_index(first, &x->shape);
+    for (int64_t k = start; k < start + n; k++)
+        sum += x->data[k];
+    for (int64_t k = start; k < start + n; k++)
+        squares += pow(x->data[k] - sum / (double)n, 2);
+    return (x->data[eval_index(at, &x->shape)] - sum / (double)n) / sqrt(squares / (double)n + eps);
 }
 
 static inline double eval_linear_at(const lg_graph *graph, const lg_node *node, const eval_value *x, const int64_t *at)
