@@ -33,11 +33,15 @@ typedef struct lego_extract_options {
     lego_block_mode mode;
     lego_criterion criterion;
     int32_t round_to;         /**< widths rounded up to a multiple; 0 or 1 = no rounding */
-    int32_t reserved;
-    lego_dataset *dataset;    /**< images for `reconstruct`, the training split; NULL = none. Borrowed. */
+    lego_prune_scope scope;
+    lego_dataset *dataset;    /**< images for `reconstruct` and `taylor`, the training split; NULL = none. Borrowed. */
+    /** Names of layers that keep all their output channels; a name may end in '*', which any ending matches. */
+    const char *const *exclude;
+    size_t n_exclude;
 } lego_extract_options;
-#define LEGO_EXTRACT_OPTIONS_INIT \
-    { sizeof(lego_extract_options), NULL, 0, 0.0, LEGO_BLOCK_MODE_AUTO, LEGO_CRITERION_AUTO, 0, 0, NULL }
+#define LEGO_EXTRACT_OPTIONS_INIT                                                                      \
+    { sizeof(lego_extract_options), NULL, 0, 0.0, LEGO_BLOCK_MODE_AUTO, LEGO_CRITERION_AUTO, 0,         \
+      LEGO_PRUNE_SCOPE_GROUP, NULL, NULL, 0 }
 
 /**
  * Find the blocks of a model, make their variants and write the store. An existing store at that path is replaced, in
@@ -46,7 +50,8 @@ typedef struct lego_extract_options {
  *
  * @param store_path  the folder to write
  * @param options     NULL = all defaults
- * @return LEGO_EINVAL for a sparsity outside [0, 1) or weights that are not finite, LEGO_EUNSUPPORTED if no part of the
+ * @return LEGO_EINVAL for a sparsity outside [0, 1) or weights that are not finite, LEGO_ENOTFOUND if `exclude` names no
+ *         layer, LEGO_EUNSUPPORTED if no part of the
  *         model can be a block (the message says why)
  */
 LEGO_API lego_status lego_extract(lego_context *context, const lego_model *model, const char *store_path,

@@ -16,13 +16,20 @@ extern "C" {
     X(L2, 3, "l2", "Euclidean norm of a channel's filters")                                               \
     X(BN_SCALE, 4, "bn_scale", "magnitude of batch normalisation's scale (l1 where a group has none)")    \
     X(FPGM, 5, "fpgm", "distance of a channel's filters to those of all others (geometric median)")       \
-    X(RANDOM, 6, "random", "seeded chance; a baseline")
+    X(RANDOM, 6, "random", "seeded chance; a baseline")                                                   \
+    X(TAYLOR, 7, "taylor", "what the loss is expected to lose with a channel, to first order; needs data")
 
 typedef enum lego_criterion {
 #define LEGO_CRITERION_ENUM(name, value, text, summary) LEGO_CRITERION_##name = value,
     LEGO_CRITERION_MAP(LEGO_CRITERION_ENUM)
 #undef LEGO_CRITERION_ENUM
 } lego_criterion;
+
+/** Which channels of a block compete with each other. */
+typedef enum lego_prune_scope {
+    LEGO_PRUNE_SCOPE_GROUP = 0, /**< those of one group: every group of the block loses the same share */
+    LEGO_PRUNE_SCOPE_BLOCK = 1  /**< all of a block: groups that matter less lose more; not with reconstruct */
+} lego_prune_scope;
 
 /** "l1" for LEGO_CRITERION_L1; NULL if there is no such criterion. */
 LEGO_API const char *lego_criterion_name(lego_criterion criterion);

@@ -258,6 +258,9 @@ lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int fr
             LG_TRY(node->op->channels(channels, graph, node));
         else
             LG_TRY(freeze_all(channels, graph, node));
+        for (int k = 0; node->is_whole && k < node->n_outputs; k++)
+            for (int axis = 1; axis < graph->values[node->outputs[k]].shape.n_dims; axis++)
+                LG_TRY(lg_channels_freeze(channels, LG_VALUE_AXIS(node->outputs[k], axis), "excluded"));
     }
     LG_TRY(lg_channels_make_groups(channels));
     *out = channels;

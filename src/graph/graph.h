@@ -39,6 +39,7 @@ typedef struct lg_node {
     int32_t *outputs; /* value ids */
     int32_t *weights; /* weight ids by the op's slot; LG_NONE where an optional slot is empty */
     int32_t block;    /* which block of a composition it came from; LG_NONE = frame */
+    int32_t is_whole; /* its output channels stay, as the user asked; in memory only */
 } lg_node;
 
 typedef struct lg_graph {

@@ -93,6 +93,7 @@ static lego_status transfer_node(transfer *move, const lg_node *node, int32_t bl
     LG_TRY(lg_graph_add_node_named(&first, move->to, node->op, node->name, node->attrs, node->n_inputs, inputs,
                                    node->n_weights, weights, node->n_outputs, outputs));
     move->to->nodes[move->to->n_nodes - 1].block = block < LG_NONE ? node->block : block;
+    move->to->nodes[move->to->n_nodes - 1].is_whole = node->is_whole;
     for (int i = 0; i < node->n_outputs; i++)
         move->values[node->outputs[i]] = first + i + 1;
 done:

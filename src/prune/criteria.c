@@ -1,4 +1,4 @@
-/* Importance of channels from weights alone: one table of criteria.
+/* Importance of channels: one table of criteria, all but one (taylor.c) from weights alone.
  *
  * A unit (all that must go together) scores the sum over the filters that produce it: with a residual sum, the filters of
  * every convolution that feeds it (Li et al., Pruning Filters for Efficient ConvNets, 2017, for l1; coupled as in
@@ -62,7 +62,7 @@ typedef struct scorer {
     const lg_graph *graph;
     filter_set *filters; /* of every layer, shared weights once */
     int32_t n_filters;
-    uint64_t seed;
+    const lg_prune_rank *rank;
 } scorer;
 
 static lego_status find_filters(scorer *scoring)
@@ -254,10 +254,19 @@ static lego_status score_random(double *scores, const scorer *scoring)
 {
     lg_rng rng;
 
-    lg_rng_init(&rng, scoring->seed, 0x7072756e65); /* "prune" */
+    lg_rng_init(&rng, scoring->rank->seed, 0x7072756e65); /* "prune" */
     for (int32_t u = 0; u < lg_channels_n_units(scoring->channels); u++)
         scores[u] = lg_rng_uniform(&rng);
     return LEGO_OK;
+}
+
+/* --- Taylor expansion --- */
+
+static lego_status score_taylor(double *scores, const scorer *scoring)
+{
+    if (!scoring->rank->taylor)
+        return lg_error(LEGO_EINVAL, "criterion taylor needs data");
+    return lg_taylor_score(scores, scoring->rank->taylor, scoring->channels, scoring->graph);
 }
 
 /* --- the table --- */
@@ -268,6 +277,7 @@ static lego_status (*const criteria[])(double *, const scorer *) = {
     [LEGO_CRITERION_BN_SCALE] = score_bn_scale,
     [LEGO_CRITERION_FPGM] = score_fpgm,
     [LEGO_CRITERION_RANDOM] = score_random,
+    [LEGO_CRITERION_TAYLOR] = score_taylor,
 };
 
 static void divide_by_mean(double *scores, const lg_channel_group *group)
@@ -280,19 +290,20 @@ static void divide_by_mean(double *scores, const lg_channel_group *group)
         scores[group->units[i]] *= group->n_units / sum;
 }
 
-lego_status lg_prune_scores(double *scores, lego_criterion criterion, const lg_channels *channels,
-                            const lg_graph *graph, uint64_t seed)
+lego_status lg_prune_scores(double *scores, const lg_prune_rank *rank, const lg_channels *channels,
+                            const lg_graph *graph)
 {
-    scorer scoring = { .channels = channels, .graph = graph, .seed = seed };
+    scorer scoring = { .channels = channels, .graph = graph, .rank = rank };
     lego_status status = LEGO_OK;
 
-    if ((size_t)criterion >= sizeof(criteria) / sizeof(*criteria) || !criteria[criterion])
+    if ((size_t)rank->criterion >= sizeof(criteria) / sizeof(*criteria) || !criteria[rank->criterion])
         return lg_error(LEGO_EINVAL, "criterion '%s' does not score weights",
-                        lego_criterion_name(criterion) ? lego_criterion_name(criterion) : "?");
+                        lego_criterion_name(rank->criterion) ? lego_criterion_name(rank->criterion) : "?");
     memset(scores, 0, (size_t)lg_channels_n_units(channels) * sizeof(*scores));
     LG_TRY(find_filters(&scoring));
-    LG_TRY(criteria[criterion](scores, &scoring));
-    for (size_t g = 0; g < lg_channels_n_groups(channels); g++)
+    LG_TRY(criteria[rank->criterion](scores, &scoring));
+    /* What the loss changes by can be compared as it is. */
+    for (size_t g = 0; rank->criterion != LEGO_CRITERION_TAYLOR && g < lg_channels_n_groups(channels); g++)
         divide_by_mean(scores, lg_channels_group(channels, g));
 done:
     lg_free(scoring.filters);

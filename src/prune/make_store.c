@@ -26,6 +26,8 @@ typedef struct maker {
     lg_blocks blocks;
     lego_store *store;
     lg_prune_block *plans; /* one a block */
+    lg_graph *marked;      /* the model with its excluded layers marked; NULL if there are none */
+    lg_taylor *taylor;     /* NULL unless it is the criterion */
 } maker;
 
 static void dispose_making(maker *making)
@@ -33,6 +35,8 @@ static void dispose_making(maker *making)
     for (int32_t b = 0; making->plans && b < making->blocks.n_blocks; b++)
         lg_prune_block_dispose(&making->plans[b]);
     lg_free(making->plans);
+    lg_taylor_free(making->taylor);
+    lg_graph_free(making->marked);
     lego_store_free(making->store);
     lg_blocks_dispose(&making->blocks);
     lg_free(making->sparsities);
@@ -86,11 +90,17 @@ static lego_status read_options(maker *making, const lego_extract_options *optio
     LG_TRY(lg_options_read(own, sizeof(*own), options));
     LG_TRY(read_sparsities(making));
     if (!lego_criterion_name(own->criterion))
-        LG_FAIL(LEGO_EINVAL, "criterion %d is none of 0 to %d", (int)own->criterion, LEGO_CRITERION_RANDOM);
+        LG_FAIL(LEGO_EINVAL, "criterion %d is none of 0 to %d", (int)own->criterion, LEGO_CRITERION_TAYLOR);
     if (own->criterion == LEGO_CRITERION_AUTO)
         own->criterion = own->dataset ? LEGO_CRITERION_RECONSTRUCT : LEGO_CRITERION_L1;
     if (own->round_to < 0)
         LG_FAIL(LEGO_EINVAL, "round_to %d is negative", own->round_to);
+    if (own->scope != LEGO_PRUNE_SCOPE_GROUP && own->scope != LEGO_PRUNE_SCOPE_BLOCK)
+        LG_FAIL(LEGO_EINVAL, "scope %d is none of 0 and 1", (int)own->scope);
+    if (own->scope == LEGO_PRUNE_SCOPE_BLOCK && own->criterion == LEGO_CRITERION_RECONSTRUCT)
+        LG_FAIL(LEGO_EINVAL, "criterion reconstruct fixes the widths before it chooses: scope block goes with the others");
+    if (own->n_exclude > 0 && !own->exclude)
+        LG_FAIL(LEGO_EINVAL, "exclude must not be NULL for %zu names", own->n_exclude);
 done:
     return status;
 }
@@ -179,14 +189,23 @@ done:
     return status;
 }
 
+/* As lg_prune_by_rank() will rank. */
+static lg_prune_rank rank_of(const maker *making, int32_t b)
+{
+    return (lg_prune_rank){ making->options.criterion, lego_context_seed(making->context) + (uint64_t)b,
+                            making->taylor };
+}
+
 static lego_status plan_block(maker *making, int32_t b)
 {
+    const int is_ranked = making->options.scope == LEGO_PRUNE_SCOPE_BLOCK;
+    const lg_prune_rank rank = rank_of(making, b);
     lg_block *block = &making->store->blocks[b];
     lg_prune_block *plan = &making->plans[b];
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_prune_block_init(plan, block->variants[0].graph, block->name, making->sparsities, making->n_sparsities,
-                               making->options.round_to));
+    LG_TRY(lg_prune_block_init_ranked(plan, block->variants[0].graph, block->name, making->sparsities,
+                                      making->n_sparsities, making->options.round_to, is_ranked ? &rank : NULL));
     for (int32_t n = 0; n < plan->graph->n_nodes; n++) {
         const lg_node *node = &plan->graph->nodes[n];
 
@@ -202,7 +221,7 @@ done:
 
 static lego_status describe(maker *making)
 {
-    lg_json *info = making->store->info, *sparsities, *coverage = NULL;
+    lg_json *info = making->store->info, *sparsities, *names, *coverage = NULL;
     const lego_extract_options *options = &making->options;
     lego_status status = LEGO_OK;
 
@@ -212,6 +231,11 @@ static lego_status describe(maker *making)
         LG_TRY(lg_json_push_double(sparsities, making->sparsities[i]));
     LG_TRY(lg_json_set_string(info, "criterion", lego_criterion_name(options->criterion)));
     LG_TRY(lg_json_set_int(info, "round_to", options->round_to > 1 ? options->round_to : 1));
+    LG_TRY(lg_json_set_string(info, "scope", options->scope == LEGO_PRUNE_SCOPE_BLOCK ? "block" : "group"));
+    if (options->n_exclude > 0)
+        LG_TRY(lg_json_set_array(&names, info, "excluded"));
+    for (size_t i = 0; i < options->n_exclude; i++)
+        LG_TRY(lg_json_push_string(names, options->exclude[i]));
     LG_TRY(lg_json_set_int(info, "seed", (int64_t)lego_context_seed(making->context)));
     LG_TRY(lg_blocks_coverage(&coverage, making->graph, &making->blocks));
     LG_TRY(lg_json_set_item(info, "coverage", &coverage));
@@ -229,6 +253,46 @@ static lego_status check_model(const lg_graph *graph)
     return lg_graph_check_finite(graph);
 }
 
+/* --- excluded layers --- */
+
+static int matches(const char *name, const char *pattern)
+{
+    const size_t length = strlen(pattern);
+
+    if (length > 0 && pattern[length - 1] == '*')
+        return strncmp(name, pattern, length - 1) == 0;
+    return strcmp(name, pattern) == 0;
+}
+
+/* The model with every layer that the options exclude marked: its channels are then frozen wherever they are asked
+ * about. */
+static lego_status mark_excluded(maker *making)
+{
+    const lego_extract_options *options = &making->options;
+    lego_status status = LEGO_OK;
+
+    if (options->n_exclude == 0)
+        return LEGO_OK;
+    LG_TRY(lg_graph_clone(&making->marked, making->graph));
+    for (size_t i = 0; i < options->n_exclude; i++) {
+        const char *pattern = options->exclude[i] ? options->exclude[i] : "";
+        int found = 0;
+
+        for (int32_t n = 0; n < making->marked->n_nodes; n++) {
+            lg_node *node = &making->marked->nodes[n];
+
+            if (lg_op_is_compressible(node->op) && matches(node->name, pattern))
+                found = node->is_whole = 1;
+        }
+        if (!found)
+            LG_FAIL(LEGO_ENOTFOUND, "the model has no layer '%s' to exclude; 'legodnn info MODEL --graph' lists them",
+                    pattern);
+    }
+    making->graph = making->marked;
+done:
+    return status;
+}
+
 /* Blocks, frame, originals, plans and reports: all but the variants' weights. */
 static lego_status prepare(maker *making, lego_context *context, const lego_model *model,
                            const lego_extract_options *options)
@@ -239,6 +303,9 @@ static lego_status prepare(maker *making, lego_context *context, const lego_mode
     making->graph = model->graph;
     LG_TRY(read_options(making, options));
     LG_TRY(check_model(making->graph));
+    LG_TRY(mark_excluded(making));
+    if (making->options.criterion == LEGO_CRITERION_TAYLOR && making->options.dataset)
+        LG_TRY(lg_taylor_create(&making->taylor, context, making->graph, making->options.dataset));
     LG_TRY(lg_progress(context, "blocks", 0, 1));
     LG_TRY(lg_blocks_find(&making->blocks, making->graph, making->options.mode, making->options.ratio));
     LG_TRY(create_store(making));
@@ -257,12 +324,12 @@ done:
 
 static lego_status make_variants(maker *making)
 {
-    uint64_t seed = lego_context_seed(making->context);
+    const lg_prune_rank rank = rank_of(making, 0);
     int32_t n_blocks = making->blocks.n_blocks;
 
     if (making->options.criterion != LEGO_CRITERION_RECONSTRUCT)
-        return lg_prune_by_score(making->context, making->plans, n_blocks, making->options.criterion, seed);
-    return lg_reconstruct(making->context, making->store, making->plans, n_blocks, making->options.dataset, seed,
+        return lg_prune_by_rank(making->context, making->plans, n_blocks, &rank);
+    return lg_reconstruct(making->context, making->store, making->plans, n_blocks, making->options.dataset, rank.seed,
                           making->store->info);
 }
 
@@ -295,8 +362,9 @@ lego_status lego_extract(lego_context *context, const lego_model *model, const c
     if (!model || !store_path)
         return lg_error(LEGO_EINVAL, "model and store_path must not be NULL");
     LG_TRY(prepare(&making, context, model, options));
-    if (making.options.criterion == LEGO_CRITERION_RECONSTRUCT && !making.options.dataset)
-        LG_FAIL(LEGO_EINVAL, "criterion reconstruct needs data");
+    if ((making.options.criterion == LEGO_CRITERION_RECONSTRUCT || making.options.criterion == LEGO_CRITERION_TAYLOR) &&
+        !making.options.dataset)
+        LG_FAIL(LEGO_EINVAL, "criterion %s needs data", lego_criterion_name(making.options.criterion));
     LG_TRY(make_variants(&making));
     for (int32_t b = 0; b < making.blocks.n_blocks; b++)
         LG_TRY(add_variants(&making, b));

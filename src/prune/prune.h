@@ -32,9 +32,31 @@ lego_status lg_prune_widths(lg_prune_width *widths, const lg_channels *channels,
 lego_status lg_prune_select(uint8_t *keep, const lg_channels *channels, const lg_prune_width *widths,
                             const double *scores);
 
-/* Importance of every unit by a criterion that needs no data, summed over the filters that make the unit. */
-lego_status lg_prune_scores(double *scores, lego_criterion criterion, const lg_channels *channels,
-                            const lg_graph *graph, uint64_t seed);
+/* Widths when all free units of a block compete: the highest round((1-s)*n) of its n free units stay, at least one of
+ * every group; grouped convolutions keep their balance as above, at the share that is left of both sides. */
+lego_status lg_prune_widths_ranked(lg_prune_width *widths, const lg_channels *channels, const double *scores,
+                                   double sparsity, int32_t round_to);
+
+/* What the loss would change by if a channel were gone, to first order (taylor.c): for every layer of a model. */
+typedef struct lg_taylor lg_taylor;
+/* From up to 256 samples of `dataset`, with their classes. LEGO_EUNSUPPORTED if an op has no gradient, or the model is
+ * no classifier. */
+lego_status lg_taylor_create(lg_taylor **out, lego_context *context, const lg_graph *model, lego_dataset *dataset);
+void lg_taylor_free(lg_taylor *taylor);
+/* Of every unit of a block of the model; in the loss's own measure, squared. */
+lego_status lg_taylor_score(double *scores, const lg_taylor *taylor, const lg_channels *channels,
+                            const lg_graph *block);
+
+/* How units are ranked. */
+typedef struct lg_prune_rank {
+    lego_criterion criterion; /* any but reconstruct */
+    uint64_t seed;
+    const lg_taylor *taylor;  /* borrowed; for that criterion alone */
+} lg_prune_rank;
+
+/* Importance of every unit, summed over the filters that make the unit. */
+lego_status lg_prune_scores(double *scores, const lg_prune_rank *rank, const lg_channels *channels,
+                            const lg_graph *graph);
 
 /* Whether two sets of widths are the same (the variant is then an alias). */
 int lg_prune_widths_equal(const lg_prune_width *a, const lg_prune_width *b, const lg_channels *channels);
@@ -70,9 +92,16 @@ typedef struct lg_prune_block {
  * `name` is for messages. Free with lg_prune_block_dispose(). */
 lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, const char *name,
                                 const double *sparsities, size_t n_sparsities, int32_t round_to);
+/* The same with widths by lg_prune_widths_ranked(). */
+lego_status lg_prune_block_init_ranked(lg_prune_block *out, const lg_graph *graph, const char *name,
+                                       const double *sparsities, size_t n_sparsities, int32_t round_to,
+                                       const lg_prune_rank *rank);
 void lg_prune_block_dispose(lg_prune_block *block);
 
 /* Fill the graphs of all variants by a criterion. */
+lego_status lg_prune_by_rank(lego_context *context, lg_prune_block *blocks, int32_t n_blocks,
+                             const lg_prune_rank *rank);
+/* The same by one that needs no data. */
 lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks, lego_criterion criterion,
                               uint64_t seed);
 

@@ -46,7 +46,8 @@ static int32_t find_equal(const lg_prune_block *block, const lg_prune_width *wid
     return block->n_variants;
 }
 
-static lego_status add_sparsity(lg_prune_block *block, double sparsity, int32_t round_to)
+/* `scores` NULL: every group loses the same share. */
+static lego_status add_sparsity(lg_prune_block *block, double sparsity, int32_t round_to, const double *scores)
 {
     char name[LG_VARIANT_NAME];
     lg_prune_width *widths = NULL;
@@ -55,7 +56,8 @@ static lego_status add_sparsity(lg_prune_block *block, double sparsity, int32_t 
 
     snprintf(name, sizeof(name), "s%g", sparsity);
     LG_TRY(LG_CALLOC(&widths, lg_channels_n_groups(block->channels)));
-    LG_TRY(lg_prune_widths(widths, block->channels, sparsity, round_to));
+    LG_TRY(scores ? lg_prune_widths_ranked(widths, block->channels, scores, sparsity, round_to)
+                  : lg_prune_widths(widths, block->channels, sparsity, round_to));
     same = find_equal(block, widths);
     if (same == block->n_variants) {
         lg_prune_variant *variant = &block->variants[block->n_variants++];
@@ -75,9 +77,11 @@ done:
     return status;
 }
 
-lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, const char *name,
-                                const double *sparsities, size_t n_sparsities, int32_t round_to)
+lego_status lg_prune_block_init_ranked(lg_prune_block *out, const lg_graph *graph, const char *name,
+                                       const double *sparsities, size_t n_sparsities, int32_t round_to,
+                                       const lg_prune_rank *rank)
 {
+    double *scores = NULL;
     lego_status status = LEGO_OK;
 
     memset(out, 0, sizeof(*out));
@@ -86,15 +90,26 @@ lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, cons
     LG_TRY(check_free(out, name));
     LG_TRY(LG_CALLOC(&out->variants, n_sparsities));
     LG_TRY(LG_CALLOC(&out->aliases, n_sparsities));
+    if (rank) {
+        LG_TRY(LG_CALLOC(&scores, lg_channels_n_units(out->channels)));
+        LG_TRY(lg_prune_scores(scores, rank, out->channels, graph));
+    }
     for (size_t i = 0; i < n_sparsities; i++)
-        LG_TRY(add_sparsity(out, sparsities[i], round_to));
+        LG_TRY(add_sparsity(out, sparsities[i], round_to, scores));
 done:
+    lg_free(scores);
     if (status != LEGO_OK)
         lg_prune_block_dispose(out);
     return status;
 }
 
-static lego_status prune_block(lg_prune_block *block, lego_criterion criterion, uint64_t seed)
+lego_status lg_prune_block_init(lg_prune_block *out, const lg_graph *graph, const char *name,
+                                const double *sparsities, size_t n_sparsities, int32_t round_to)
+{
+    return lg_prune_block_init_ranked(out, graph, name, sparsities, n_sparsities, round_to, NULL);
+}
+
+static lego_status prune_block(lg_prune_block *block, const lg_prune_rank *rank)
 {
     int32_t n_units = lg_channels_n_units(block->channels);
     double *scores = NULL;
@@ -103,7 +118,7 @@ static lego_status prune_block(lg_prune_block *block, lego_criterion criterion, 
 
     LG_TRY(LG_CALLOC(&scores, n_units));
     LG_TRY(LG_CALLOC(&keep, n_units));
-    LG_TRY(lg_prune_scores(scores, criterion, block->channels, block->graph, seed));
+    LG_TRY(lg_prune_scores(scores, rank, block->channels, block->graph));
     for (int32_t v = 0; v < block->n_variants; v++) {
         lg_prune_variant *variant = &block->variants[v];
 
@@ -116,15 +131,24 @@ done:
     return status;
 }
 
-lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks,
-                              lego_criterion criterion, uint64_t seed)
+lego_status lg_prune_by_rank(lego_context *context, lg_prune_block *blocks, int32_t n_blocks,
+                             const lg_prune_rank *rank)
 {
     lego_status status = LEGO_OK;
 
     for (int32_t b = 0; b < n_blocks; b++) {
-        LG_TRY(prune_block(&blocks[b], criterion, seed + (uint64_t)b));
+        lg_prune_rank own = *rank;
+
+        own.seed += (uint64_t)b;
+        LG_TRY(prune_block(&blocks[b], &own));
         LG_TRY(lg_progress(context, "prune", (size_t)b + 1, (size_t)n_blocks));
     }
 done:
     return status;
+}
+
+lego_status lg_prune_by_score(lego_context *context, lg_prune_block *blocks, int32_t n_blocks,
+                              lego_criterion criterion, uint64_t seed)
+{
+    return lg_prune_by_rank(context, blocks, n_blocks, &(lg_prune_rank){ criterion, seed, NULL });
 }

@@ -7,6 +7,7 @@
  *
  * Newcomers get wrong: a depthwise convolution is a plain group (a channel's input and output are one unit). */
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/alloc.h"
 #include "prune/prune.h"
@@ -88,14 +89,21 @@ static void ring_widths(lg_prune_width *widths, const lg_channels *channels, int
     } while (g != first);
 }
 
-lego_status lg_prune_widths(lg_prune_width *widths, const lg_channels *channels, double sparsity, int32_t round_to)
+static lego_status check_options(double sparsity, int32_t round_to)
 {
-    size_t n_groups = lg_channels_n_groups(channels);
-
     if (!(sparsity >= 0.0 && sparsity < 1.0)) /* this form also rejects NaN */
         return lg_error(LEGO_EINVAL, "sparsity %g is not in [0, 1)", sparsity);
     if (round_to < 0)
         return lg_error(LEGO_EINVAL, "round_to %d is negative", round_to);
+    return LEGO_OK;
+}
+
+/* All widths; sparsities[g] is that of group g, the same for all groups of a ring. */
+static void set_widths(lg_prune_width *widths, const lg_channels *channels, const double *sparsities,
+                       int32_t round_to)
+{
+    const size_t n_groups = lg_channels_n_groups(channels);
+
     for (size_t g = 0; g < n_groups; g++)
         widths[g].parts = 0; /* not set yet */
     for (size_t g = 0; g < n_groups; g++) {
@@ -104,13 +112,115 @@ lego_status lg_prune_widths(lg_prune_width *widths, const lg_channels *channels,
         if (widths[g].parts != 0)
             continue;
         if (group->parts > 1)
-            ring_widths(widths, channels, (int32_t)g, sparsity, round_to);
+            ring_widths(widths, channels, (int32_t)g, sparsities[g], round_to);
         else if (group->frozen)
             widths[g] = (lg_prune_width){ group->n_units, 1 };
         else
-            widths[g] = (lg_prune_width){ round_width(target_width(group->n_units, sparsity, round_to)), 1 };
+            widths[g] = (lg_prune_width){ round_width(target_width(group->n_units, sparsities[g], round_to)), 1 };
     }
-    return LEGO_OK;
+}
+
+lego_status lg_prune_widths(lg_prune_width *widths, const lg_channels *channels, double sparsity, int32_t round_to)
+{
+    const size_t n_groups = lg_channels_n_groups(channels);
+    double *sparsities = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(check_options(sparsity, round_to));
+    LG_TRY(LG_CALLOC(&sparsities, n_groups));
+    for (size_t g = 0; g < n_groups; g++)
+        sparsities[g] = sparsity;
+    set_widths(widths, channels, sparsities, round_to);
+done:
+    lg_free(sparsities);
+    return status;
+}
+
+/* --- all free units of a block against each other --- */
+
+typedef struct ranked {
+    double score;
+    int32_t group, unit;
+} ranked;
+
+/* Highest score first; NaN last; then in the order of the groups. */
+static int compare(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+
+    if (x->score != y->score)
+        return x->score < y->score ? 1 : -1;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    return x->unit < y->unit ? -1 : x->unit > y->unit;
+}
+
+/* The free units of all groups, ranked; *n of them. */
+static lego_status rank_free_units(ranked **out, size_t *n, const lg_channels *channels, const double *scores)
+{
+    ranked *list = NULL;
+    lego_status status = LEGO_OK;
+
+    *n = 0;
+    LG_TRY(LG_CALLOC(&list, lg_channels_n_units(channels)));
+    for (size_t g = 0; g < lg_channels_n_groups(channels); g++) {
+        const lg_channel_group *group = lg_channels_group(channels, g);
+
+        for (int32_t i = 0; !group->frozen && i < group->n_units; i++) {
+            const double score = scores[group->units[i]];
+
+            list[(*n)++] = (ranked){ isnan(score) ? -INFINITY : score, (int32_t)g, i };
+        }
+    }
+    qsort(list, *n, sizeof(*list), compare);
+    *out = list;
+done:
+    return status;
+}
+
+/* The share that each group loses: groups of a ring lose that of all their units together. kept[g]: units of group g
+ * among those that stay. */
+static void share_losses(double *sparsities, const lg_channels *channels, const int32_t *kept)
+{
+    for (size_t first = 0; first < lg_channels_n_groups(channels); first++) {
+        int64_t all = 0, stay = 0;
+        size_t g = first;
+
+        do {
+            const lg_channel_group *group = lg_channels_group(channels, g);
+
+            all += group->frozen ? 0 : group->n_units;
+            stay += kept[g];
+            g = group->parts > 1 ? (size_t)group->partner : first;
+        } while (g != first);
+        stay = stay > 0 ? stay : 1; /* at least one stays, and 1 would be no sparsity */
+        sparsities[first] = all > 0 ? 1.0 - (double)stay / (double)all : 0.0;
+    }
+}
+
+lego_status lg_prune_widths_ranked(lg_prune_width *widths, const lg_channels *channels, const double *scores,
+                                   double sparsity, int32_t round_to)
+{
+    const size_t n_groups = lg_channels_n_groups(channels);
+    ranked *list = NULL;
+    double *sparsities = NULL;
+    int32_t *kept = NULL;
+    size_t n;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(check_options(sparsity, round_to));
+    LG_TRY(LG_CALLOC(&sparsities, n_groups));
+    LG_TRY(LG_CALLOC(&kept, n_groups));
+    LG_TRY(rank_free_units(&list, &n, channels, scores));
+    for (int64_t i = 0; i < llround((1.0 - sparsity) * (double)n); i++)
+        kept[list[i].group]++;
+    share_losses(sparsities, channels, kept);
+    set_widths(widths, channels, sparsities, round_to);
+done:
+    lg_free(list);
+    lg_free(sparsities);
+    lg_free(kept);
+    return status;
 }
 
 int lg_prune_widths_equal(const lg_prune_width *a, const lg_prune_width *b, const lg_channels *channels)

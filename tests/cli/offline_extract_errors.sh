@@ -27,6 +27,14 @@ try 2 'data' m.safetensors -o store --criterion reconstruct
 try 1 'imagenet' m.safetensors -o store --data imagenet
 try 1 'no/such' m.safetensors -o store --data mnist:no/such
 
+# criteria, scopes and exclusions that cannot be
+try 2 'taylor needs --data' m.safetensors -o store --criterion taylor
+try 2 'l1 uses no --data' m.safetensors -o store --criterion l1 --data fashion-mnist
+try 2 'scope block goes with the other criteria' m.safetensors -o store --scope block --data fashion-mnist
+try 1 "no layer 'layer9" m.safetensors -o store --criterion l1 --exclude 'conv1,layer9.*'
+"$LEGODNN" extract m.safetensors --explain --exclude 'layer2.*' > explained || exit 1
+grep -q excluded explained || { echo "--explain does not say what is excluded"; cat explained; exit 1; }
+
 # weights that are not finite: the last float becomes NaN
 cp m.safetensors nan.safetensors
 printf '\000\000\300\177' | dd of=nan.safetensors bs=1 seek=$(($(wc -c < m.safetensors) - 4)) conv=notrunc 2> dd.log

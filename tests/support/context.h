@@ -5,6 +5,7 @@
 #include "support/support.h"
 
 #include "base/blas.h"
+#include "legodnn/context.h"
 
 static lego_context *context;
 

@@ -176,7 +176,7 @@ static void test_prune__selections_of_random_graphs_apply(void **state)
         assert_ok(LG_CALLOC(&widths, lg_channels_n_groups(channels)));
         assert_ok(LG_CALLOC(&scores, n_units));
         assert_ok(LG_CALLOC(&keep, n_units));
-        assert_ok(lg_prune_scores(scores, LEGO_CRITERION_RANDOM, channels, graph, seed));
+        assert_ok(lg_prune_scores(scores, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, seed, NULL }, channels, graph));
         assert_ok(lg_prune_widths(widths, channels, 0.2 + 0.1 * (double)(seed % 7), 0));
         assert_ok(lg_prune_select(keep, channels, widths, scores));
         for (size_t g = 0; g < lg_channels_n_groups(channels); g++) {
@@ -220,7 +220,7 @@ static void test_prune__grouped_selection_is_the_best(void **state)
 
     assert_ok(LG_CALLOC(&scores, lg_channels_n_units(channels)));
     assert_ok(LG_CALLOC(&keep, lg_channels_n_units(channels)));
-    assert_ok(lg_prune_scores(scores, LEGO_CRITERION_RANDOM, channels, graph, 3));
+    assert_ok(lg_prune_scores(scores, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, 3, NULL }, channels, graph));
     assert_ok(lg_prune_widths(widths, channels, 0.0, 0));
     widths[group_of_output(channels, graph, 0)] = (lg_prune_width){ 4, 2 }; /* 2 groups of 2 inputs, 1 output */
     widths[group_of_output(channels, graph, 1)] = (lg_prune_width){ 2, 2 };
@@ -356,14 +356,15 @@ static void test_prune__criteria_sum_over_what_is_coupled(void **state)
     for (size_t c = 0; c < sizeof(criteria) / sizeof(*criteria); c++) {
         double mean = 0.0;
 
-        assert_ok(lg_prune_scores(scores, criteria[c], channels, graph, 0));
+        assert_ok(lg_prune_scores(scores, &(lg_prune_rank){ criteria[c], 0, NULL }, channels, graph));
         for (int64_t k = 0; k < 7; k++)
             mean += expected_score(graph, criteria[c], k) / 7.0;
         for (int64_t k = 0; k < 7; k++)
             assert_near(scores[lg_channels_unit(channels, LG_WEIGHT_AXIS(weight, 0), k)],
                         expected_score(graph, criteria[c], k) / mean, 0.0, 1e-5);
     }
-    assert_fails(LEGO_EINVAL, lg_prune_scores(scores, LEGO_CRITERION_RECONSTRUCT, channels, graph, 0));
+    assert_fails(LEGO_EINVAL,
+                 lg_prune_scores(scores, &(lg_prune_rank){ LEGO_CRITERION_RECONSTRUCT, 0, NULL }, channels, graph));
     assert_says("'reconstruct' does not score weights");
     lg_free(scores);
     lg_channels_free(channels);
@@ -378,8 +379,8 @@ static void test_prune__bn_scale_falls_back_to_l1_without_batch_norm(void **stat
 
     assert_ok(LG_CALLOC(&a, lg_channels_n_units(channels)));
     assert_ok(LG_CALLOC(&b, lg_channels_n_units(channels)));
-    assert_ok(lg_prune_scores(a, LEGO_CRITERION_BN_SCALE, channels, graph, 0));
-    assert_ok(lg_prune_scores(b, LEGO_CRITERION_L1, channels, graph, 0));
+    assert_ok(lg_prune_scores(a, &(lg_prune_rank){ LEGO_CRITERION_BN_SCALE, 0, NULL }, channels, graph));
+    assert_ok(lg_prune_scores(b, &(lg_prune_rank){ LEGO_CRITERION_L1, 0, NULL }, channels, graph));
     assert_memory_equal(a, b, (size_t)lg_channels_n_units(channels) * sizeof(*a));
     lg_free(a);
     lg_free(b);
@@ -397,9 +398,9 @@ static void test_prune__random_follows_the_seed(void **state)
     assert_ok(LG_CALLOC(&a, bytes));
     assert_ok(LG_CALLOC(&b, bytes));
     assert_ok(LG_CALLOC(&c, bytes));
-    assert_ok(lg_prune_scores(a, LEGO_CRITERION_RANDOM, channels, graph, 1));
-    assert_ok(lg_prune_scores(b, LEGO_CRITERION_RANDOM, channels, graph, 1));
-    assert_ok(lg_prune_scores(c, LEGO_CRITERION_RANDOM, channels, graph, 2));
+    assert_ok(lg_prune_scores(a, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, 1, NULL }, channels, graph));
+    assert_ok(lg_prune_scores(b, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, 1, NULL }, channels, graph));
+    assert_ok(lg_prune_scores(c, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, 2, NULL }, channels, graph));
     assert_memory_equal(a, b, bytes);
     assert_memory_not_equal(a, c, bytes);
     lg_free(a);
@@ -413,7 +414,7 @@ static void test_prune__criteria_have_names(void **state)
 {
     lego_criterion criterion;
 
-    for (int i = 0; i <= LEGO_CRITERION_RANDOM; i++) {
+    for (int i = 0; i <= LEGO_CRITERION_TAYLOR; i++) {
         assert_ok(lego_criterion_parse(&criterion, lego_criterion_name((lego_criterion)i)));
         assert_int_equal(criterion, i);
         assert_non_null(lego_criterion_summary((lego_criterion)i));

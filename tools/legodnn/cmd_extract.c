@@ -1,4 +1,7 @@
 /* `legodnn extract`: a model into a store of blocks and their variants. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "blocks_report.h"
 #include "inputs.h"
 #include "json.h"
@@ -6,12 +9,14 @@
 struct extract_args {
     cli_doubles sparsity;
     double ratio;
-    int mode, explain;
-    const char *criterion, *data;
+    int mode, scope, explain;
+    const char *criterion, *data, *exclude;
     int64_t round_to, limit;
 };
 
 static const char *const modes[] = { "auto", "oto", "otm", "mto", "mtm", NULL };
+
+static const char *const scopes[] = { "group", "block", NULL };
 
 static const cli_option options[] = {
     CLI_STRING(struct extract_args, data, "data", "DATA", NULL,
@@ -24,7 +29,12 @@ static const cli_option options[] = {
     CLI_ENUM(struct extract_args, mode, "mode", modes, "auto",
              "values that may enter and leave a block: one or many"),
     CLI_STRING(struct extract_args, criterion, "criterion", "NAME", "auto",
-               "reconstruct, l1, l2, bn_scale, fpgm, random; auto: reconstruct with --data, l1 without"),
+               "reconstruct, taylor (both with --data), l1, l2, bn_scale, fpgm, random; auto: reconstruct with --data, l1 "
+               "without"),
+    CLI_ENUM(struct extract_args, scope, "scope", scopes, "group",
+             "channels that compete: each group's own, so that all lose the same share, or all of a block"),
+    CLI_STRING(struct extract_args, exclude, "exclude", "LAYER,...", NULL,
+               "layers that keep their output channels; layer1.* names all that begin so"),
     CLI_INT(struct extract_args, round_to, "round-to", "K", 1, 4096, "1", "round widths up to a multiple of K"),
     CLI_FLAG(struct extract_args, explain, "explain", "only say which blocks there would be, and what stays and why"),
     CLI_END
@@ -76,12 +86,41 @@ done:
     return status;
 }
 
+/* Cut "a,b" into names; *text and *names: free(). */
+static lego_status split_names(char **text, const char ***names, size_t *n, cli_call *cli, const char *list)
+{
+    size_t room = 1;
+
+    if (!list)
+        return LEGO_OK;
+    for (const char *at = list; *at; at++)
+        room += *at == ',';
+    *text = strdup(list);
+    *names = calloc(room, sizeof(**names));
+    if (!*text || !*names)
+        return cli_fail(cli, "out of memory");
+    for (char *at = *text; at; *n += 1) {
+        (*names)[*n] = at;
+        at = strchr(at, ',');
+        if (at)
+            *at++ = '\0';
+    }
+    return LEGO_OK;
+}
+
+static int needs_data(lego_criterion criterion)
+{
+    return criterion == LEGO_CRITERION_RECONSTRUCT || criterion == LEGO_CRITERION_TAYLOR;
+}
+
 static lego_status run(cli_call *cli, const void *arguments)
 {
     const struct extract_args *args = arguments;
     lego_extract_options extract = LEGO_EXTRACT_OPTIONS_INIT;
     lego_model *model = NULL;
     lego_dataset *data = NULL;
+    char *text = NULL;
+    const char **names = NULL;
     lego_status status;
 
     if (!cli->output && !args->explain)
@@ -93,18 +132,24 @@ static lego_status run(cli_call *cli, const void *arguments)
     extract.round_to = (int32_t)args->round_to;
     if (lego_criterion_parse(&extract.criterion, args->criterion) != LEGO_OK)
         return cli_usage(cli, "--criterion: %s", lego_last_error());
-    if (extract.criterion == LEGO_CRITERION_RECONSTRUCT && !args->data && !args->explain)
-        return cli_usage(cli, "--criterion reconstruct needs --data DATA");
-    if (extract.criterion > LEGO_CRITERION_RECONSTRUCT && args->data)
+    extract.scope = (lego_prune_scope)args->scope;
+    if (needs_data(extract.criterion) && !args->data && !args->explain)
+        return cli_usage(cli, "--criterion %s needs --data DATA", args->criterion);
+    if (extract.criterion != LEGO_CRITERION_AUTO && !needs_data(extract.criterion) && args->data)
         return cli_usage(cli, "--criterion %s uses no --data", args->criterion);
+    if (extract.scope == LEGO_PRUNE_SCOPE_BLOCK &&
+        (extract.criterion == LEGO_CRITERION_RECONSTRUCT || (extract.criterion == LEGO_CRITERION_AUTO && args->data)))
+        return cli_usage(cli, "--scope block goes with the other criteria; reconstruct fixes the widths before it chooses");
+    CLI_TRY(split_names(&text, &names, &extract.n_exclude, cli, args->exclude));
+    extract.exclude = names;
     CLI_TRY(lego_model_load(&model, cli->context, cli->args[0]));
+    if (args->data)
+        CLI_TRY(cli_open_data(&data, cli, model, args->data, LEGO_SPLIT_TRAIN, 0, args->limit));
+    extract.dataset = data;
     if (args->explain) {
         CLI_TRY(explain(cli, model, &extract));
         goto done;
     }
-    if (args->data)
-        CLI_TRY(cli_open_data(&data, cli, model, args->data, LEGO_SPLIT_TRAIN, 0, args->limit));
-    extract.dataset = data;
     CLI_TRY(lego_extract(cli->context, model, cli->output, &extract));
     CLI_TRY(describe_store(cli));
     if (!args->data)
@@ -113,6 +158,8 @@ static lego_status run(cli_call *cli, const void *arguments)
 done:
     lego_dataset_free(data);
     lego_model_free(model);
+    free(names);
+    free(text);
     return status;
 }
 
@@ -133,6 +180,7 @@ const cli_command cmd_extract = {
     .options = options,
     .examples = "legodnn extract teacher.safetensors -o store --data fashion-mnist\n"
                 "legodnn extract teacher.safetensors -o store --sparsity 0,0.5 --criterion l1 -v\n"
-                "legodnn extract teacher.safetensors --explain --ratio 0.25",
+                "legodnn extract teacher.safetensors -o store --criterion taylor --scope block --data fashion-mnist\n"
+                "legodnn extract teacher.safetensors --explain --ratio 0.25 --exclude 'layer4.*'",
     .run = run,
 };
