@@ -1,12 +1,12 @@
 /* What a training step costs, and what allocator, threads, precision and layout gain.
  *
- *   bench_train [steps]
- *   LEGODNN_TORCH_ALLOCATOR=system bench_train [steps]       the same with libtorch's own allocator
+ *   bench_train [steps [threads]]
+ *   LEGODNN_TORCH_ALLOCATOR=system bench_train ...       the same with libtorch's own allocator
  *
- * Forward and backward of a batch of 128 in every recipe, with one thread and with two: ResNet18 of width 16 and 64 as a
- * teacher trains (batch statistics), and a residual block of 64 channels at 32x32 as retraining trains it (frozen,
- * folded). Prints the fastest step of several in milliseconds, GFLOP/s (three times the forward), and page faults a
- * step. */
+ * Forward and backward of a batch of 128 in every recipe, with so many threads (default: with one, then with two):
+ * ResNet18 of width 16 and 64 as a teacher trains (batch statistics), and a residual block of 64 channels at 32x32 as
+ * retraining trains it (frozen, folded). Prints the fastest step of several in milliseconds, GFLOP/s (three times the
+ * forward), and page faults a step. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +60,11 @@ static long page_faults(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_minflt : 0;
 }
 
-static lego_status measure(lg_torch_net *net, lg_torch_mode mode, lg_torch_tensor *x, int steps, const char *what)
+typedef struct plan {
+    int steps, min_threads, max_threads;
+} plan;
+
+static lego_status measure(lg_torch_net *net, lg_torch_mode mode, lg_torch_tensor *x, const plan *p, const char *what)
 {
     static const lg_torch_recipe recipes[] = {
         { LEGO_DTYPE_F32, LG_TORCH_CONTIGUOUS },
@@ -72,7 +76,7 @@ static lego_status measure(lg_torch_net *net, lg_torch_mode mode, lg_torch_tenso
     const double flops = 3.0 * BATCH * (double)lg_graph_flops(lg_torch_net_graph(net));
     lego_status status = LEGO_OK;
 
-    for (int threads = 1; threads <= 2; threads++) {
+    for (int threads = p->min_threads; threads <= p->max_threads; threads++) {
         LG_TRY(LG_TORCH(api, set_threads(threads)));
         for (int r = 0; r < 4; r++) {
             double best = 0.0;
@@ -81,7 +85,7 @@ static lego_status measure(lg_torch_net *net, lg_torch_mode mode, lg_torch_tenso
             lg_torch_net_set_recipe(net, recipes[r]);
             LG_TRY(step(net, mode, x));
             faults = page_faults();
-            for (int i = 0; i < steps; i++) {
+            for (int i = 0; i < p->steps; i++) {
                 const uint64_t start = lg_clock_ns();
                 double ms;
 
@@ -90,7 +94,7 @@ static lego_status measure(lg_torch_net *net, lg_torch_mode mode, lg_torch_tenso
                 best = i == 0 || ms < best ? ms : best;
             }
             printf("%-22s %d thread%s  %-18s %8.1f ms  %6.1f GFLOP/s  %8ld page faults a step\n", what, threads,
-                   threads == 1 ? " " : "s", names[r], best, flops / best * 1e-6, (page_faults() - faults) / steps);
+                   threads == 1 ? " " : "s", names[r], best, flops / best * 1e-6, (page_faults() - faults) / p->steps);
             (void)fflush(stdout);
         }
     }
@@ -98,7 +102,7 @@ done:
     return status;
 }
 
-static lego_status bench(int32_t width, const char *prefix, lg_torch_mode mode, int steps, const char *what)
+static lego_status bench(int32_t width, const char *prefix, lg_torch_mode mode, const plan *p, const char *what)
 {
     lego_zoo_options options = LEGO_ZOO_OPTIONS_INIT;
     lego_model *model = NULL;
@@ -121,7 +125,7 @@ static lego_status bench(int32_t width, const char *prefix, lg_torch_mode mode, 
     for (int64_t i = 0; i < BATCH * lg_value_elements(in); i++)
         data[i] = (float)(i % 17) / 17.f;
     LG_TRY(lg_torch_upload(&x, api, in, BATCH, data, "cpu"));
-    LG_TRY(measure(net, mode, x, steps, what));
+    LG_TRY(measure(net, mode, x, p, what));
     LG_TRY(LG_TORCH(api, allocator_stats(&used, &cached)));
     printf("%-22s %.0f MB in the allocator's cache\n", what, (double)cached * 1e-6);
 done:
@@ -137,19 +141,21 @@ done:
 
 int main(int argc, char **argv)
 {
-    const int steps = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 5;
+    const int threads = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
+    const plan p = { argc > 1 ? (int)strtol(argv[1], NULL, 10) : 5, threads > 0 ? threads : 1,
+                     threads > 0 ? threads : 2 };
     lego_status status = LEGO_OK;
 
-    if (steps < 1) {
+    if (p.steps < 1) {
         fprintf(stderr, "bench_train: steps must be positive\n");
         return 2;
     }
     LG_TRY(lg_torch_open(&api, NULL, "cpu"));
     printf("%s, allocator %s\n", api->describe(), getenv("LEGODNN_TORCH_ALLOCATOR") ? getenv("LEGODNN_TORCH_ALLOCATOR")
                                                                                  : "caching");
-    LG_TRY(bench(16, NULL, LG_TORCH_TRAIN, steps, "ResNet18 width 16"));
-    LG_TRY(bench(64, "layer1.0.", LG_TORCH_FROZEN, steps, "block of 64 channels"));
-    LG_TRY(bench(64, NULL, LG_TORCH_TRAIN, steps, "ResNet18 width 64"));
+    LG_TRY(bench(16, NULL, LG_TORCH_TRAIN, &p, "ResNet18 width 16"));
+    LG_TRY(bench(64, "layer1.0.", LG_TORCH_FROZEN, &p, "block of 64 channels"));
+    LG_TRY(bench(64, NULL, LG_TORCH_TRAIN, &p, "ResNet18 width 64"));
 done:
     if (status != LEGO_OK)
         fprintf(stderr, "bench_train: %s\n", lego_last_error());
