@@ -63,6 +63,10 @@ typedef struct lego_retrain_report lego_retrain_report;
 /**
  * Retrain every variant of every block but the originals, all of them in one pass over the data.
  *
+ * The variants of a block train side by side, one a thread: the result does not depend on the context's threads as long
+ * as they are no more than a block's variants (the original included); further ones go into the layers, where sums may
+ * round differently.
+ *
  * Finished variants replace those of the store one by one, each atomically. Killed at any moment and called again with
  * the same arguments it goes on where it was: `<store>/retrain.checkpoint` holds the state, and goes when it is done.
  *

@@ -33,22 +33,19 @@ typedef struct judgement {
     double weight; /* share of the batch in the samples */
 } judgement;
 
-static lego_status visit(lg_retrain *r, int32_t block, lg_torch_tensor *const *inputs, lg_torch_tensor *const *targets,
-                         lg_torch_tensor **outputs, void *payload)
+static lego_status work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
+                        lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
 {
     const judgement *j = payload;
     lego_status status = LEGO_OK;
 
-    (void)outputs; /* the walk runs the drawn learner itself */
-    for (int32_t i = r->first_learner[block]; i < r->first_learner[block + 1]; i++) {
-        lg_learner *learner = &r->learners[i];
-
-        if (!j->all && learner->state != LG_LEARNER_TRAINING)
-            continue;
+    if (j->all || learner->state == LG_LEARNER_TRAINING) {
         for (int k = 0; k < 2; k++)
             LG_TRY(measure(learner, r, j->compared[k], inputs, targets, j->weight));
         LG_TRY(lg_learner_use(learner, r->api, j->composed));
     }
+    if (outputs)
+        LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_EVAL, inputs, outputs));
 done:
     return status;
 }
@@ -84,7 +81,7 @@ static lego_status run(lg_retrain *r, judgement *j)
         if (n == 0)
             break;
         j->weight = (double)n / total;
-        LG_TRY(lg_retrain_walk(r, JUDGE_SEED + k, n, images, visit, j));
+        LG_TRY(lg_retrain_walk(r, JUDGE_SEED + k, n, images, work, j));
     }
 done:
     set_recipes(r, 0);

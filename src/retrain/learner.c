@@ -115,19 +115,6 @@ done:
     return status;
 }
 
-static lego_status fail(lg_learner *learner, lg_retrain *retrain, double loss, double grad_norm)
-{
-    lego_status status = LEGO_OK;
-
-    lg_log(retrain->context, LEGO_LOG_WARNING, "retrain",
-           "%s: loss %g, gradient norm %g after %lld steps: rolled back, goes on without it", learner->name, loss,
-           grad_norm, (long long)learner->steps);
-    learner->state = LG_LEARNER_FAILED;
-    LG_TRY(lg_learner_use(learner, retrain->api, LG_SET_BEST));
-done:
-    return status;
-}
-
 lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_tensor *const *inputs,
                             lg_torch_tensor *const *targets, double lr, lg_torch_tensor **outputs)
 {
@@ -148,7 +135,10 @@ lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_t
                                        learner->m, learner->v, &adam)));
     }
     if (!isfinite(value) || !isfinite(norm)) {
-        LG_TRY(fail(learner, retrain, value, norm));
+        learner->last_loss = value;
+        learner->last_norm = norm;
+        learner->state = LG_LEARNER_FAILED;
+        LG_TRY(lg_learner_use(learner, api, LG_SET_BEST));
         goto done;
     }
     learner->steps++;

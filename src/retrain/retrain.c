@@ -103,6 +103,33 @@ done:
     return status;
 }
 
+static void use_few_threads(void *payload)
+{
+    const lg_retrain *r = payload;
+
+    r->api->set_threads(r->threads_each); /* a hint: with more it is only slower */
+}
+
+/* As many threads as there are tasks at a block, which share the context's. */
+static lego_status create_crew(lg_retrain *r)
+{
+    const int n_threads = lego_context_threads(r->context);
+    int n_tasks = 1;
+    lego_status status = LEGO_OK;
+
+    for (int32_t b = 0; b < r->store->n_blocks; b++)
+        if (r->first_learner[b + 1] - r->first_learner[b] + 1 > n_tasks)
+            n_tasks = r->first_learner[b + 1] - r->first_learner[b] + 1;
+    if (n_tasks > n_threads)
+        n_tasks = n_threads;
+    r->threads_each = n_threads / n_tasks;
+    use_few_threads(r);
+    if (n_tasks > 1)
+        LG_TRY(lg_crew_create(&r->crew, n_tasks, use_few_threads, r));
+done:
+    return status;
+}
+
 static lego_status prepare(lg_retrain *r)
 {
     lego_status status = LEGO_OK;
@@ -116,6 +143,7 @@ static lego_status prepare(lg_retrain *r)
     LG_TRY(LG_CALLOC(&r->same, r->segments->n_slots));
     LG_TRY(create_nets(r));
     LG_TRY(create_learners(r));
+    LG_TRY(create_crew(r));
     r->batches_per_epoch = (lego_dataset_n_samples(r->train) + r->opts->batch - 1) / r->opts->batch;
 done:
     return status;
@@ -123,6 +151,7 @@ done:
 
 static void dispose(lg_retrain *r)
 {
+    lg_crew_free(r->crew);
     for (int32_t i = 0; i < r->n_learners; i++)
         lg_learner_dispose(&r->learners[i], r->api);
     for (int32_t s = 0; r->frame_nets && s < r->n_segments; s++)
@@ -144,26 +173,21 @@ static void dispose(lg_retrain *r)
 /* --- precision and layout --- */
 
 /* A block's first learner, the widest, speaks for the others and for the original. */
-static lego_status tune_block(lg_retrain *r, int32_t block, lg_torch_tensor *const *inputs)
+static lego_status tune_work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
+                             lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
 {
     const lg_torch_tune among = r->opts->precision == LEGO_TRAIN_BF16 ? LG_TORCH_TUNE_BF16 : LG_TORCH_TUNE_ALL;
-    lg_learner *first = &r->learners[r->first_learner[block]];
+    const int32_t first = r->first_learner[learner->block];
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_torch_net_tune(first->net, r->context, LG_TORCH_FROZEN, inputs, among, first->block_name));
-    for (int32_t i = r->first_learner[block]; i < r->first_learner[block + 1]; i++)
-        r->learners[i].recipe = lg_torch_net_recipe(first->net);
-done:
-    return status;
-}
-
-static lego_status tune_visit(lg_retrain *r, int32_t block, lg_torch_tensor *const *inputs,
-                              lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
-{
     (void)targets;
     (void)outputs;
     (void)payload;
-    return r->first_learner[block] < r->first_learner[block + 1] ? tune_block(r, block, inputs) : LEGO_OK;
+    if (learner == &r->learners[first])
+        LG_TRY(lg_torch_net_tune(learner->net, r->context, LG_TORCH_FROZEN, inputs, among, learner->block_name));
+    learner->recipe = lg_torch_net_recipe(r->learners[first].net);
+done:
+    return status;
 }
 
 static void apply_recipes(lg_retrain *r)
@@ -174,9 +198,11 @@ static void apply_recipes(lg_retrain *r)
     }
 }
 
-/* Time the recipes of every block on the first batch. Not for a few steps: timing takes about a dozen. */
+/* Time the recipes of every block on the first batch, alone on the machine. Not for a few steps: timing takes about a
+ * dozen. */
 static lego_status tune(lg_retrain *r)
 {
+    lg_crew *crew = r->crew;
     lego_batches *batches = NULL;
     const float *images;
     int64_t n = 0;
@@ -186,8 +212,10 @@ static lego_status tune(lg_retrain *r)
         return LEGO_OK;
     LG_TRY(lego_batches_create(&batches, r->train, r->opts->batch, 1, 0, 0));
     LG_TRY(lego_batches_next(batches, &n, &images, NULL));
-    LG_TRY(lg_retrain_walk(r, 0, n, images, tune_visit, NULL));
+    r->crew = NULL;
+    LG_TRY(lg_retrain_walk(r, 0, n, images, tune_work, NULL));
 done:
+    r->crew = crew;
     lego_batches_free(batches);
     return status;
 }
@@ -202,17 +230,27 @@ static double learning_rate(const lg_retrain *r)
     return r->opts->lr * 0.5 * (1.0 + cos(pi * (double)r->steps_done / total));
 }
 
-static lego_status train_visit(lg_retrain *r, int32_t block, lg_torch_tensor *const *inputs,
-                               lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
+static lego_status train_work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
+                              lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
 {
-    const double lr = *(const double *)payload;
-    lego_status status = LEGO_OK;
+    if (learner->state == LG_LEARNER_TRAINING)
+        return lg_learner_step(learner, r, inputs, targets, *(const double *)payload, outputs);
+    return outputs ? lg_torch_net_forward(learner->net, LG_TORCH_EVAL, inputs, outputs) : LEGO_OK;
+}
 
-    for (int32_t i = r->first_learner[block]; i < r->first_learner[block + 1]; i++)
-        if (r->learners[i].state == LG_LEARNER_TRAINING)
-            LG_TRY(lg_learner_step(&r->learners[i], r, inputs, targets, lr, r->drawn[block] == i ? outputs : NULL));
-done:
-    return status;
+/* On the caller's thread: learners fail on any. */
+static void report_failures(lg_retrain *r)
+{
+    for (int32_t i = 0; i < r->n_learners; i++) {
+        lg_learner *learner = &r->learners[i];
+
+        if (learner->state != LG_LEARNER_FAILED || learner->reported)
+            continue;
+        learner->reported = 1;
+        lg_log(r->context, LEGO_LOG_WARNING, "retrain",
+               "%s: loss %g, gradient norm %g after %lld steps: rolled back, the others go on", learner->name,
+               learner->last_loss, learner->last_norm, (long long)learner->steps);
+    }
 }
 
 /* Save now and then, and once more when the caller asks to stop. */
@@ -261,7 +299,8 @@ static lego_status train_epoch(lg_retrain *r)
             break;
         if (skip-- > 0)
             continue;
-        LG_TRY(lg_retrain_walk(r, (uint64_t)r->steps_done, n, images, train_visit, &lr));
+        LG_TRY(lg_retrain_walk(r, (uint64_t)r->steps_done, n, images, train_work, &lr));
+        report_failures(r);
         r->steps_done++;
         r->seconds += lg_clock_ms_since(start_ns) * 1e-3;
         start_ns = lg_clock_ns();

@@ -4,6 +4,7 @@
 
 #include "legodnn/retrain.h"
 #include "retrain/checkpoint.h"
+#include "retrain/crew.h"
 #include "store/store.h"
 #include "torch/torch.h"
 
@@ -30,6 +31,8 @@ typedef struct lg_learner {
     int32_t stale;  /* evaluations without progress */
     int improved;   /* BEST is not START */
     int written;    /* the store has BEST */
+    double last_loss, last_norm; /* of the step that failed */
+    int reported;   /* that it failed */
     double loss[LG_N_SETS]; /* held-out sums of the running evaluation */
     double loss_before, loss_after;
 } lg_learner;
@@ -51,6 +54,8 @@ typedef struct lg_retrain {
     lg_torch_tensor **composed; /* on the composition's path */
     uint8_t *same;              /* whether composed is original, by slot */
     int32_t *drawn;             /* by block: learner of the batch's composition, LG_NONE for the original */
+    lg_crew *crew;              /* NULL: one thread */
+    int threads_each;           /* libtorch's, on each thread of the crew */
     int64_t batches_per_epoch;
     int64_t steps_done;
     double seconds;             /* of training, checkpoints included */
@@ -73,13 +78,14 @@ lego_status lg_learner_loss(double *out, lg_learner *learner, lg_retrain *retrai
 lego_status lg_learner_write(lg_learner *learner, lg_retrain *retrain);
 
 /* --- one batch (walk.c) --- */
-/* Called at each block with its inputs in the composition and the original's outputs. May fill outputs (all or none)
- * with what the drawn learner makes of the inputs. */
-typedef lego_status (*lg_retrain_visit)(lg_retrain *retrain, int32_t block, lg_torch_tensor *const *inputs,
-                                        lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload);
-/* Draw a composition with `seed`, take n samples through the segments on both paths and visit every block. */
-lego_status lg_retrain_walk(lg_retrain *retrain, uint64_t seed, int64_t n, const float *images,
-                            lg_retrain_visit visit, void *payload);
+/* What a learner does at its block, with the block's inputs in the composition and the original's outputs. `outputs` is
+ * NULL unless the learner was drawn: then it may receive what the learner makes of the inputs. Learners of one block
+ * work at the same time. */
+typedef lego_status (*lg_retrain_work)(lg_retrain *retrain, lg_learner *learner, lg_torch_tensor *const *inputs,
+                                       lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload);
+/* Draw a composition with `seed`, take n samples through the segments on both paths and let every learner work. */
+lego_status lg_retrain_walk(lg_retrain *retrain, uint64_t seed, int64_t n, const float *images, lg_retrain_work work,
+                            void *payload);
 
 /* --- held-out losses (judge.c) --- */
 /* After an epoch: compare every training learner's weights now with its best ones and keep the better. */

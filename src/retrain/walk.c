@@ -3,10 +3,11 @@
  * The original's path gives every block its targets. The composition's path gives it the inputs that it will meet in
  * use: what a random choice of the preceding blocks' variants, as they are now, makes of the same images. No gradient
  * crosses a block: boundary values carry no history. While the composition has drawn originals only, both paths are
- * one and nothing is computed twice. */
+ * one and nothing is computed twice.
+ *
+ * At a block its learners work at the same time, and the original goes on to the next block meanwhile: as many threads
+ * as there are such tasks are busy, each with tensors of its own. */
 #include "retrain/retrain.h"
-
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/rng.h"
@@ -44,20 +45,47 @@ static int all_same(const lg_retrain *r, const lg_segment *segment)
     return 1;
 }
 
-/* The pools take `original` and, where it differs, `composed`; both arrays are emptied. */
-static lego_status store_outputs(lg_retrain *r, const lg_segment *segment, lg_torch_tensor **original,
-                                 lg_torch_tensor **composed)
+/* --- the original's path --- */
+
+/* Run the original from `from` up to the next block, that one included. */
+static lego_status advance_original(lg_retrain *r, int32_t from)
+{
+    const lg_segments *segments = r->segments;
+    lg_torch_tensor **inputs = NULL, **outputs = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&inputs, segments->n_slots));
+    LG_TRY(LG_CALLOC(&outputs, segments->n_slots));
+    for (int32_t s = from; s < r->n_segments; s++) {
+        const lg_segment *segment = &segments->segments[s];
+        lg_torch_net *net = segment->block == LG_NONE ? r->frame_nets[s] : r->originals[segment->block];
+
+        gather(inputs, r->original, segment->n_inputs, segment->inputs);
+        LG_TRY(lg_torch_net_forward(net, LG_TORCH_EVAL, inputs, outputs));
+        for (int32_t i = 0; i < segment->n_outputs; i++)
+            r->original[segment->outputs[i]] = outputs[i];
+        if (segment->block != LG_NONE)
+            break;
+    }
+done:
+    lg_free(inputs);
+    lg_free(outputs);
+    return status;
+}
+
+/* --- the composition's path --- */
+
+/* The pool takes `outputs`, or shares the original's where they are NULL. */
+static lego_status store_composed(lg_retrain *r, const lg_segment *segment, lg_torch_tensor **outputs)
 {
     lego_status status = LEGO_OK;
 
     for (int32_t i = 0; i < segment->n_outputs; i++) {
         const int32_t slot = segment->outputs[i];
 
-        r->original[slot] = original[i];
-        original[i] = NULL;
-        r->same[slot] = composed[i] == NULL;
-        r->composed[slot] = composed[i];
-        composed[i] = NULL;
+        r->same[slot] = outputs[i] == NULL;
+        r->composed[slot] = outputs[i];
+        outputs[i] = NULL;
         if (r->same[slot])
             LG_TRY(LG_TORCH(r->api, tensor_share(&r->composed[slot], r->original[slot])));
     }
@@ -65,41 +93,81 @@ done:
     return status;
 }
 
-static lego_status run_frame(lg_retrain *r, int32_t s, lg_torch_tensor **inputs, lg_torch_tensor **original,
-                             lg_torch_tensor **composed)
+/* What happens at a block at the same time: each learner's work, and the original going on to the next block. */
+typedef struct block_job {
+    lg_retrain *r;
+    int32_t segment, block;
+    lg_torch_tensor **inputs;   /* of the composition */
+    lg_torch_tensor **targets;  /* borrowed of the original's path */
+    lg_torch_tensor **outputs;  /* of the composition */
+    lg_torch_tensor **original; /* the original's outputs of the composition's inputs */
+    lg_retrain_work work;
+    void *payload;
+} block_job;
+
+static lego_status run_task(void *job, int32_t index)
+{
+    const block_job *j = job;
+    lg_retrain *r = j->r;
+    const int32_t first = r->first_learner[j->block], n = r->first_learner[j->block + 1] - first;
+    const int32_t before = n < 2 ? n : 2; /* the longest first: a learner's step is two to three times a forward */
+
+    if (index == before)
+        return advance_original(r, j->segment + 1);
+    if (index == n + 1)
+        return lg_torch_net_forward(r->originals[j->block], LG_TORCH_EVAL, j->inputs, j->original);
+    index = first + index - (index > before);
+    return j->work(r, &r->learners[index], j->inputs, j->targets, r->drawn[j->block] == index ? j->outputs : NULL,
+                   j->payload);
+}
+
+static lego_status run_block(lg_retrain *r, int32_t s, lg_retrain_work work, void *payload)
 {
     const lg_segment *segment = &r->segments->segments[s];
+    const int32_t block = segment->block, n = r->first_learner[block + 1] - r->first_learner[block];
+    block_job job = { .r = r, .segment = s, .block = block, .work = work, .payload = payload };
+    int original_too;
     lego_status status = LEGO_OK;
 
-    gather(inputs, r->original, segment->n_inputs, segment->inputs);
-    LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, original));
-    if (!all_same(r, segment)) {
-        gather(inputs, r->composed, segment->n_inputs, segment->inputs);
-        LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, composed));
-    }
+    LG_TRY(LG_CALLOC(&job.inputs, segment->n_inputs));
+    LG_TRY(LG_CALLOC(&job.targets, segment->n_outputs));
+    LG_TRY(LG_CALLOC(&job.outputs, segment->n_outputs));
+    LG_TRY(LG_CALLOC(&job.original, segment->n_outputs));
+    gather(job.inputs, r->composed, segment->n_inputs, segment->inputs);
+    gather(job.targets, r->original, segment->n_outputs, segment->outputs);
+    original_too = r->drawn[block] == LG_NONE && !all_same(r, segment);
+    LG_TRY(lg_crew_run(r->crew, n + 1 + original_too, run_task, &job));
+    /* A learner that was drawn may have failed in this very step: the original stands in for it. */
+    if (r->drawn[block] != LG_NONE && !job.outputs[0] && !all_same(r, segment))
+        LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, job.inputs, job.original));
+    LG_TRY(store_composed(r, segment, job.outputs[0] ? job.outputs : job.original));
 done:
+    lg_torch_free_all(r->api, job.outputs, segment->n_outputs);
+    lg_torch_free_all(r->api, job.original, segment->n_outputs);
+    lg_free(job.inputs);
+    lg_free(job.targets);
+    lg_free(job.outputs);
+    lg_free(job.original);
     return status;
 }
 
-static lego_status run_block(lg_retrain *r, int32_t s, lg_torch_tensor **inputs, lg_torch_tensor **original,
-                             lg_torch_tensor **composed, lg_retrain_visit visit, void *payload)
+static lego_status run_frame(lg_retrain *r, int32_t s)
 {
     const lg_segment *segment = &r->segments->segments[s];
-    const int32_t block = segment->block;
+    lg_torch_tensor **inputs = NULL, **outputs = NULL;
     lego_status status = LEGO_OK;
 
-    gather(inputs, r->original, segment->n_inputs, segment->inputs);
-    LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, original));
-    gather(inputs, r->composed, segment->n_inputs, segment->inputs);
-    LG_TRY(visit(r, block, inputs, original, composed, payload));
-    if (segment->n_outputs == 0 || composed[0])
-        goto done;
-    /* The visit may have taken the drawn learner out: then the original stands in for it. */
-    if (r->drawn[block] != LG_NONE && r->learners[r->drawn[block]].state != LG_LEARNER_FAILED)
-        LG_TRY(lg_torch_net_forward(r->learners[r->drawn[block]].net, LG_TORCH_EVAL, inputs, composed));
-    else if (!all_same(r, segment))
-        LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, inputs, composed));
+    LG_TRY(LG_CALLOC(&inputs, segment->n_inputs));
+    LG_TRY(LG_CALLOC(&outputs, segment->n_outputs));
+    if (!all_same(r, segment)) {
+        gather(inputs, r->composed, segment->n_inputs, segment->inputs);
+        LG_TRY(lg_torch_net_forward(r->frame_nets[s], LG_TORCH_EVAL, inputs, outputs));
+    }
+    LG_TRY(store_composed(r, segment, outputs));
 done:
+    lg_torch_free_all(r->api, outputs, segment->n_outputs);
+    lg_free(inputs);
+    lg_free(outputs);
     return status;
 }
 
@@ -112,45 +180,23 @@ static void drop_slots(lg_retrain *r, int32_t after_segment)
         }
 }
 
-static int32_t widest(const lg_segments *segments)
-{
-    int32_t n = 1;
-
-    for (int32_t s = 0; s < segments->n_segments; s++) {
-        n = segments->segments[s].n_inputs > n ? segments->segments[s].n_inputs : n;
-        n = segments->segments[s].n_outputs > n ? segments->segments[s].n_outputs : n;
-    }
-    return n;
-}
-
-lego_status lg_retrain_walk(lg_retrain *r, uint64_t seed, int64_t n, const float *images, lg_retrain_visit visit,
+lego_status lg_retrain_walk(lg_retrain *r, uint64_t seed, int64_t n, const float *images, lg_retrain_work work,
                             void *payload)
 {
     const lg_segments *segments = r->segments;
-    const int32_t width = widest(segments), input = segments->inputs[0];
-    lg_torch_tensor **inputs = NULL, **original = NULL, **composed = NULL;
+    const int32_t input = segments->inputs[0];
     lego_status status = LEGO_OK;
 
-    LG_TRY(LG_CALLOC(&inputs, width));
-    LG_TRY(LG_CALLOC(&original, width));
-    LG_TRY(LG_CALLOC(&composed, width));
     draw(r, seed);
     LG_TRY(lg_torch_upload(&r->original[input], r->api, &segments->values[input], n, images, r->opts->device));
     LG_TRY(LG_TORCH(r->api, tensor_share(&r->composed[input], r->original[input])));
     r->same[input] = 1;
+    LG_TRY(advance_original(r, 0));
     for (int32_t s = 0; s < r->n_segments; s++) {
-        LG_TRY(segments->segments[s].block == LG_NONE
-                   ? run_frame(r, s, inputs, original, composed)
-                   : run_block(r, s, inputs, original, composed, visit, payload));
-        LG_TRY(store_outputs(r, &segments->segments[s], original, composed));
+        LG_TRY(segments->segments[s].block == LG_NONE ? run_frame(r, s) : run_block(r, s, work, payload));
         drop_slots(r, s);
     }
 done:
-    lg_torch_free_all(r->api, original, width);
-    lg_torch_free_all(r->api, composed, width);
     drop_slots(r, segments->n_segments);
-    lg_free(inputs);
-    lg_free(original);
-    lg_free(composed);
     return status;
 }

@@ -252,6 +252,28 @@ static void test_torch_retrain__interrupted_and_resumed_equals_uninterrupted(voi
     close_data(d);
 }
 
+/* Variants train side by side, each on a thread of its own: what they learn does not depend on how many there are. */
+static void test_torch_retrain__threads_change_nothing(void **state)
+{
+    data d = open_data(state);
+    lego_retrain_options o = options();
+    lego_store *stores[2];
+
+    o.epochs = 1;
+    for (int i = 0; i < 2; i++) {
+        write_store(in_folder(state, i == 0 ? "one" : "three"));
+        stores[i] = open_store(in_folder(state, i == 0 ? "one" : "three"));
+        assert_ok(lego_context_set_threads(context, i == 0 ? 1 : 3)); /* two variants and the original */
+        assert_ok(lego_retrain(NULL, context, stores[i], d.train, d.val, &o));
+    }
+    for (int32_t b = 0; b < N_BLOCKS; b++)
+        for (int32_t v = 0; v < 3; v++)
+            assert_true(same_weights(graph_of(stores[0], b, v), graph_of(stores[1], b, v)));
+    lego_store_free(stores[0]);
+    lego_store_free(stores[1]);
+    close_data(d);
+}
+
 static void test_torch_retrain__other_options_do_not_take_over_an_unfinished_one(void **state)
 {
     data d = open_data(state);
@@ -406,6 +428,7 @@ int main(void)
         retrain_test(test_torch_retrain__variants_learn_from_the_original_s_inputs),
         retrain_test(test_torch_retrain__other_losses_and_precisions_work),
         retrain_test(test_torch_retrain__interrupted_and_resumed_equals_uninterrupted),
+        retrain_test(test_torch_retrain__threads_change_nothing),
         retrain_test(test_torch_retrain__other_options_do_not_take_over_an_unfinished_one),
         retrain_test(test_torch_retrain__a_variant_that_is_not_finite_is_left_out),
         retrain_test(test_torch_retrain__never_worse_than_at_the_start),
