@@ -1,7 +1,8 @@
 #!/bin/sh
-# Install the Debian packages of tools/packages.txt that are missing. Needs root or sudo only if something is missing.
+# install-packages.sh [LIST]: install the Debian packages of a list (tools/packages.txt) that are missing. Needs root or
+# sudo only if something is missing.
 set -eu
-list=$(cd "$(dirname "$0")" && pwd)/packages.txt
+list=${1:-$(cd "$(dirname "$0")" && pwd)/packages.txt}
 
 if ! command -v dpkg-query > /dev/null || ! command -v apt-get > /dev/null; then
     echo "install-packages: no apt here; install the counterparts of these packages yourself:" >&2

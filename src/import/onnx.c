@@ -10,7 +10,6 @@
  * there are no cycles. What depends on a node that failed is skipped without a second message. */
 #include "import/onnx.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -409,7 +408,6 @@ done:
 
 static lego_status open_file(lg_onnx *import)
 {
-    char *resolved = NULL, *slash;
     lg_buffer *file = NULL;
     size_t size;
     lego_status status = LEGO_OK;
@@ -420,16 +418,9 @@ static lego_status open_file(lg_onnx *import)
     if (size == 0)
         LG_FAIL(LEGO_EFORMAT, "%s: the file is empty", import->path);
     LG_TRY(lg_buffer_map(&file, import->path));
-    resolved = realpath(import->path, NULL);
-    if (!resolved)
-        LG_FAIL(LEGO_EIO, "%s: cannot resolve the path", import->path);
-    slash = strrchr(resolved, '/');
-    slash[slash == resolved ? 1 : 0] = '\0';
-    LG_TRY(LG_STRDUP(&import->folder, resolved));
     LG_TRY(lg_onnx_parse(&import->model, lg_buffer_data(file), lg_buffer_size(file), import->path));
     import->fold_budget = (int64_t)FOLD_BYTES + 4 * (int64_t)size;
 done:
-    free(resolved); /* of realpath(), not ours */
     lg_buffer_unref(file);
     return status;
 }

@@ -40,7 +40,7 @@ typedef struct lg_onnx_value {
 typedef struct lg_onnx {
     const lego_context *context;
     const char *path;
-    char *folder;              /* of the file, resolved: tensors outside are refused */
+    char *folder;              /* of the file, resolved, once a tensor is outside the file: it must be in there */
     Onnx__ModelProto *model;
     const Onnx__GraphProto *proto;
     int64_t opset;

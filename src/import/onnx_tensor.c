@@ -166,13 +166,32 @@ static lego_status parse_number(size_t *out, const char *text, const char *key, 
     return LEGO_OK;
 }
 
+static lego_status find_folder(lg_onnx *import)
+{
+    char *resolved, *slash;
+    lego_status status = LEGO_OK;
+
+    if (import->folder)
+        return LEGO_OK;
+    resolved = realpath(import->path, NULL);
+    if (!resolved)
+        return lg_error(LEGO_EIO, "%s: cannot resolve the path", import->path);
+    slash = strrchr(resolved, '/');
+    slash[slash == resolved ? 1 : 0] = '\0';
+    status = LG_STRDUP(&import->folder, resolved);
+    free(resolved); /* of realpath(), not ours */
+    return status;
+}
+
 /* Map the file that holds the tensor; it must lie in the model's folder, links resolved. */
 static lego_status open_external(lg_onnx *import, const char *location, const char *what)
 {
     char *joined = NULL, *resolved = NULL;
-    const size_t folder_length = strlen(import->folder);
+    size_t folder_length;
     lego_status status = LEGO_OK;
 
+    LG_TRY(find_folder(import));
+    folder_length = strlen(import->folder);
     LG_TRY(lg_path_check_relative(location, what));
     joined = lg_path_join(import->folder, location);
     if (!joined)

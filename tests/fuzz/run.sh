@@ -1,0 +1,53 @@
+#!/bin/sh
+# run.sh BUILD SECONDS: build the fuzz targets into BUILD and run each for that long, two at a time. Seeds are made here:
+# the small models of Debian's libonnx-testdata, imports of them, models of the zoo. Inputs that break a target stay in
+# BUILD/found, and BUILD/<target>.log says how; exit 1 if there are any.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+mkdir -p "$1"
+build=$(cd "$1" && pwd)
+seconds=$2
+
+"$root/tools/install-packages.sh" "$root/tests/fuzz/packages.txt"
+CC=clang CXX=clang++ "$root/tools/build.sh" "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLEGODNN_BUILD_FUZZERS=ON \
+    -DLEGODNN_SANITIZE=address,undefined,fuzzer-no-link -DLEGODNN_WITH_TORCH=OFF -DLEGODNN_BUILD_TESTS=OFF \
+    -DLEGODNN_BUILD_EXAMPLES=OFF -DLEGODNN_BUILD_BENCH=OFF
+
+seeds=$build/seeds
+rm -rf "$seeds" "$build/found"
+mkdir -p "$seeds/fuzz_onnx" "$seeds/fuzz_graph" "$build/found"
+ASAN_OPTIONS=detect_leaks=0
+export ASAN_OPTIONS
+for folder in /usr/share/libonnx-testdata/data/*/*; do
+    file=$folder/model.onnx
+    name=$(basename "$folder")
+    if [ -f "$file" ] && [ "$(wc -c < "$file")" -le 4096 ]; then
+        cp "$file" "$seeds/fuzz_onnx/$name.onnx"
+        case $name in
+        *conv* | *Conv* | *pool* | *norm* | *Linear* | *concat*)
+            "$build/bin/legodnn" import "$file" -q -o "$seeds/fuzz_graph/$name.safetensors" 2> "$build/seeds.log" || true
+            ;;
+        esac
+    fi
+done
+"$build/bin/legodnn" zoo new resnet10-cifar --width 1 --classes 2 -q -o "$seeds/fuzz_graph/zoo.safetensors"
+"$build/bin/legodnn" zoo new mobilenet_v2-cifar --width-mult 0.05 --classes 2 -q -o "$seeds/fuzz_graph/zoo.json"
+cp -r "$seeds/fuzz_graph" "$seeds/fuzz_safetensors"
+
+# fuzz TARGET MAX-BYTES
+fuzz() {
+    ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        "$build/bin/$1" -max_total_time="$seconds" -max_len="$2" -timeout=20 -rss_limit_mb=2000 -print_final_stats=1 \
+        -artifact_prefix="$build/found/$1-" "$seeds/$1" > "$build/$1.log" 2>&1
+    grep -E 'number_of_executed_units|Done' "$build/$1.log" | sed "s/^/$1: /"
+}
+failed=
+fuzz fuzz_onnx 8192 &
+onnx=$!
+fuzz fuzz_safetensors 65536 || failed="$failed fuzz_safetensors"
+wait "$onnx" || failed="$failed fuzz_onnx"
+fuzz fuzz_graph 65536 || failed="$failed fuzz_graph"
+for target in $failed; do
+    tail -n 40 "$build/$target.log"
+done
+[ -z "$failed" ]
