@@ -3,8 +3,9 @@
  *   bench_inference [--json] [--engine onednn|ref] [--batch N] [--samples N] [--threads N[,N...]] [--own-time]
  *                   [--describe] [MODEL ...]
  *
- * MODEL is a name of the zoo, with a width behind a colon if wanted: resnet18-cifar:16. The peak is that of fused
- * multiply-adds in registers, timed around each model, so that a machine that is busy or slows down is slower in both.
+ * MODEL is a name of the zoo, with a width behind a colon if wanted: resnet18-cifar:16; or a file, .onnx or .safetensors.
+ * The peak is that of fused multiply-adds in registers, timed around each model, so that a machine that is busy or slows
+ * down is slower in both.
  * --own-time counts the time the thread computed instead, one thread only: for machines that others use, too.
  * Shares above 100 % are Winograd's, which computes the same result with fewer multiplications, and those of products
  * with padding, which count and are left out. */
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/context.h"
 #include "engine/engine.h"
+#include "legodnn/import.h"
 #include "profile/device.h"
 
 #if defined(__x86_64__)
@@ -226,14 +228,27 @@ static result bench_model(const lg_graph *graph, int n_threads, const settings *
     return r;
 }
 
-/* "resnet18-cifar:16" */
+static int ends_in(const char *name, const char *suffix)
+{
+    const size_t n = strlen(name), n_suffix = strlen(suffix);
+
+    return n > n_suffix && strcmp(name + n - n_suffix, suffix) == 0;
+}
+
+/* "resnet18-cifar:16", or a file */
 static lego_model *build(const char *name)
 {
     lego_zoo_options options = LEGO_ZOO_OPTIONS_INIT;
     const char *colon = strchr(name, ':');
-    char *zoo_name = colon ? lg_strndup(name, (size_t)(colon - name)) : lg_strdup(name);
+    char *zoo_name;
     lego_model *model;
 
+    if (ends_in(name, ".onnx") || ends_in(name, ".safetensors")) {
+        TRY(ends_in(name, ".onnx") ? lego_model_import(&model, NULL, name, NULL)
+                                   : lego_model_load(&model, NULL, name));
+        return model;
+    }
+    zoo_name = colon ? lg_strndup(name, (size_t)(colon - name)) : lg_strdup(name);
     if (!zoo_name)
         exit(1);
     options.width = colon ? (int32_t)strtol(colon + 1, NULL, 10) : 0;
@@ -251,6 +266,7 @@ static void print_row(const char *name, int n_threads, const result *r, const se
                set->batch, r->median_ms, r->p90_ms, r->best_ms, r->gflops, r->peak,
                r->peak > 0.0 ? r->gflops / r->peak : 0.0, r->plan_ms, r->again_ms, r->arena_bytes, r->weight_bytes);
     } else {
+        name = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
         printf("%-22s %7d %9.3f %8.3f %9.1f %8.1f %6.0f%% %9.0f %8.2f %8.1f %8.1f\n", name, n_threads, r->median_ms,
                r->p90_ms, r->gflops, r->peak, r->peak > 0.0 ? 100.0 * r->gflops / r->peak : 0.0, r->plan_ms,
                r->again_ms, (double)r->arena_bytes / 1e6, (double)r->weight_bytes / 1e6);
