@@ -489,12 +489,13 @@ static void packed_free(void *payload)
 static void sources_of(const lego_tensor *sources[6], const lg_step *step)
 {
     const lg_norm *norm = &step->norm;
+    const int scales = norm->set || step->kind == LG_STEP_LAYER_NORM;
 
     memset(sources, 0, 6 * sizeof(*sources));
-    sources[0] = step->kind == LG_STEP_AFFINE ? NULL : &step->weight;
+    sources[0] = lg_step_has_matrix(step) ? &step->weight : NULL;
     sources[1] = step->has_bias ? &step->bias : NULL;
-    sources[2] = norm->set && norm->has_gamma ? &norm->gamma : NULL;
-    sources[3] = norm->set && norm->has_beta ? &norm->beta : NULL;
+    sources[2] = scales && norm->has_gamma ? &norm->gamma : NULL;
+    sources[3] = scales && norm->has_beta ? &norm->beta : NULL;
     sources[4] = norm->set ? &norm->mean : NULL;
     sources[5] = norm->set ? &norm->variance : NULL;
 }

@@ -363,6 +363,24 @@ static dnnl_status_t prepare_softmax(dnnl_primitive_desc_t *pd, lg_kernel *kerne
     return status == dnnl_success ? find_softmax(pd, kernel->lib->engine, attr, &kernel->in) : status;
 }
 
+static dnnl_status_t prepare_layer_norm(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
+{
+    const lg_work *work = &kernel->work;
+    dnnl_dims_t rows = { work->in[0], work->in[1] }, row = { work->in[1] };
+    unsigned flags = work->scales ? (unsigned)dnnl_use_scale | (unsigned)dnnl_use_shift : 0;
+    dnnl_status_t status = desc_create(&kernel->in, 2, rows, dnnl_ab);
+
+    if (status == dnnl_success)
+        status = desc_create(&kernel->out, 2, rows, dnnl_ab);
+    if (status == dnnl_success && work->scales)
+        status = desc_create(&kernel->weight, 1, row, dnnl_a);
+    if (status == dnnl_success && work->scales)
+        status = desc_create(&kernel->bias, 1, row, dnnl_a);
+    if (status == dnnl_success)
+        status = find_layer_norm(pd, kernel->lib->engine, attr, &kernel->in, (float)work->eps, flags);
+    return status;
+}
+
 static dnnl_alg_kind_t binary_of(lg_binary_kind kind)
 {
     static const dnnl_alg_kind_t kinds[] = { dnnl_binary_add, dnnl_binary_sub, dnnl_binary_mul, dnnl_binary_div };
@@ -424,6 +442,8 @@ static dnnl_status_t prepare(lg_kernel *kernel)
             status = prepare_matmul(&pd, kernel, attr);
         else if (work->kind == LG_WORK_SOFTMAX)
             status = prepare_softmax(&pd, kernel, attr);
+        else if (work->kind == LG_WORK_LAYER_NORM)
+            status = prepare_layer_norm(&pd, kernel, attr);
         else
             status = prepare_other(&pd, kernel, attr);
     }
@@ -578,6 +598,9 @@ static lego_status plain_weights(desc *plain, float **made, const float *from, c
         LG_TRY(LG_CALLOC(made, count));
         channels_last(*made, from, work);
         LG_TRY(check(desc_create(plain, 2, dims, dnnl_ab), "describing weights"));
+    } else if (work->kind == LG_WORK_LAYER_NORM) {
+        dnnl_dims_t row = { work->out[1] };
+        LG_TRY(check(desc_create(plain, 1, row, dnnl_a), "describing weights"));
     } else if (work->kind == LG_WORK_LINEAR) {
         LG_TRY(check(linear_weight_desc(plain, work, 1), "describing weights"));
     } else {
@@ -666,17 +689,17 @@ static dnnl_status_t add_args(lg_call *call, const lg_call_memory *m)
 {
     const lg_kernel *k = call->kernel;
     int binary = k->work.kind == LG_WORK_BINARY, matmul = k->work.kind == LG_WORK_MATMUL;
-    int gemm = k->candidate.method == LG_METHOD_GEMM;
+    int gemm = k->candidate.method == LG_METHOD_GEMM, norm = k->work.kind == LG_WORK_LAYER_NORM;
     dnnl_status_t status = add_arg(call, IN, binary ? DNNL_ARG_SRC_0 : DNNL_ARG_SRC, &k->in, gemm ? m->scratch : m->in);
 
     if (status == dnnl_success && (binary || matmul))
         status = add_arg(call, IN2, binary ? DNNL_ARG_SRC_1 : DNNL_ARG_WEIGHTS, &k->in2, m->in2);
     if (status == dnnl_success)
         status = add_arg(call, OUT, DNNL_ARG_DST, &k->out, m->out);
-    if (status == dnnl_success && is_layer(&k->work)) {
-        status = add_arg(call, WEIGHT, DNNL_ARG_WEIGHTS, &k->weight, m->weight);
+    if (status == dnnl_success && lg_kernel_weight_bytes(k) > 0) {
+        status = add_arg(call, WEIGHT, norm ? DNNL_ARG_SCALE : DNNL_ARG_WEIGHTS, &k->weight, m->weight);
         if (status == dnnl_success)
-            status = add_arg(call, BIAS, DNNL_ARG_BIAS, &k->bias, m->bias);
+            status = add_arg(call, BIAS, norm ? DNNL_ARG_SHIFT : DNNL_ARG_BIAS, &k->bias, m->bias);
     }
     if (status == dnnl_success && desc_bytes(&k->scratch) > 0)
         status = add_arg(call, SCRATCH, DNNL_ARG_SCRATCHPAD, &k->scratch, (char *)m->scratch + column_space(k));

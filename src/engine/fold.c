@@ -21,10 +21,20 @@ void lg_norm_affine(double *scale, double *shift, const lg_norm *norm, int64_t n
     }
 }
 
+int lg_step_has_matrix(const lg_step *step)
+{
+    return step->kind != LG_STEP_AFFINE && step->kind != LG_STEP_LAYER_NORM;
+}
+
 int64_t lg_step_channels(const lg_step *step)
 {
     if (step->kind == LG_STEP_AFFINE)
         return lg_tensor_count(&step->norm.mean);
+    if (step->kind == LG_STEP_LAYER_NORM) {
+        if (step->norm.has_gamma)
+            return lg_tensor_count(&step->norm.gamma);
+        return step->norm.has_beta ? lg_tensor_count(&step->norm.beta) : 0;
+    }
     if (step->kind == LG_STEP_CONV_TRANSPOSE)
         return step->weight.shape.dims[1] * lg_step_groups(step);
     return step->weight.shape.dims[0];
@@ -32,7 +42,7 @@ int64_t lg_step_channels(const lg_step *step)
 
 int64_t lg_step_weights(const lg_step *step)
 {
-    return step->kind == LG_STEP_AFFINE ? lg_tensor_count(&step->norm.mean) : lg_tensor_count(&step->weight);
+    return lg_step_has_matrix(step) ? lg_tensor_count(&step->weight) : lg_step_channels(step);
 }
 
 /* Where weight i of output channel k lies in the layer's tensor. */
@@ -51,13 +61,21 @@ static int64_t source_of(const lg_step *step, int64_t k, int64_t i, int64_t row)
 
 lego_status lg_step_fold(float *weight, float *bias, const lg_step *step)
 {
-    const float *w = step->kind == LG_STEP_AFFINE ? NULL : lg_tensor_data(&step->weight); /* NULL: all ones */
+    const float *w = lg_step_has_matrix(step) ? lg_tensor_data(&step->weight) : NULL; /* NULL: all ones */
     const float *b = step->has_bias ? lg_tensor_data(&step->bias) : NULL;
     int64_t n_rows = lg_step_channels(step);
     int64_t row = n_rows > 0 ? lg_step_weights(step) / n_rows : 0;
     double *scale = NULL;
     lego_status status = LEGO_OK;
 
+    if (step->kind == LG_STEP_LAYER_NORM) {
+        const lg_norm *norm = &step->norm;
+        for (int64_t k = 0; k < n_rows; k++) {
+            weight[k] = norm->has_gamma ? ((const float *)lg_tensor_data(&norm->gamma))[k] : 1.0f;
+            bias[k] = norm->has_beta ? ((const float *)lg_tensor_data(&norm->beta))[k] : 0.0f;
+        }
+        return LEGO_OK;
+    }
     LG_TRY(LG_CALLOC(&scale, 2 * n_rows));
     if (step->norm.set)
         lg_norm_affine(scale, scale + n_rows, &step->norm, n_rows);

@@ -155,6 +155,16 @@ static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
+static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                     const desc *d, float eps, unsigned flags)
+{
+    dnnl_layer_normalization_desc_t op;
+    dnnl_status_t status =
+        dnnl_layer_normalization_forward_desc_init(&op, dnnl_forward_inference, d, NULL, eps, flags);
+
+    return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
+}
+
 static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
                                  const desc *in, const desc *weight, const desc *bias, const desc *to)
 {
@@ -295,6 +305,16 @@ static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_softmax_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference,
                                                                       dnnl_softmax_accurate, *d, *d, 1, attr);
+
+    return find(out, pd, status, 0);
+}
+
+static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
+                                     const desc *d, float eps, unsigned flags)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_layer_normalization_forward_primitive_desc_create(
+        &pd, engine, dnnl_forward_inference, *d, *d, NULL, eps, flags, attr);
 
     return find(out, pd, status, 0);
 }

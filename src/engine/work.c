@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/fold.h"
 #include "engine/plain.h"
 
 const char *lg_layout_name(lg_layout layout)
@@ -179,6 +180,22 @@ static void set_softmax(lg_work *work, const lg_program *program, const lg_step 
         work->in[i] = work->out[i] = 1;
 }
 
+static void set_layer_norm(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    const lg_cell *cell = &program->cells[step->output];
+    int64_t n = 1;
+
+    for (int i = (int)step->attrs.layer_norm.axis; i < cell->shape.n_dims; i++)
+        n *= cell->shape.dims[i];
+    work->kind = LG_WORK_LAYER_NORM;
+    work->scales = lg_step_channels(step) > 0;
+    work->eps = step->norm.eps;
+    work->in[0] = work->out[0] = cell->elements / n;
+    work->in[1] = work->out[1] = n;
+    for (int i = 2; i < 4; i++)
+        work->in[i] = work->out[i] = 1;
+}
+
 static void set_step(lg_work *work, const lg_program *program, const lg_step *step)
 {
     switch (step->kind) {
@@ -193,6 +210,9 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
         break;
     case LG_STEP_SOFTMAX:
         set_softmax(work, program, step);
+        break;
+    case LG_STEP_LAYER_NORM:
+        set_layer_norm(work, program, step);
         break;
     case LG_STEP_AFFINE:
         if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2)
@@ -329,6 +349,7 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
             candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, LG_LAYOUT_PLAIN };
         break;
     case LG_WORK_MATMUL:
+    case LG_WORK_LAYER_NORM:
         candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
         break;
     case LG_WORK_SOFTMAX:
@@ -350,17 +371,19 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
 
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
-    static const char *const kinds[] = { "conv", "conv_transpose", "linear",   "matmul", "softmax", NULL,
-                                         "act",  "max_pool",       "avg_pool", "host",   "reorder" };
+    static const char *const kinds[] = { "conv", "conv_transpose", "linear", "matmul",   "softmax", "layer_norm",
+                                         NULL,   "act",            "max_pool", "avg_pool", "host", "reorder" };
     static const char *const binaries[] = { "add", "sub", "mul", "div" };
-    char act[64] = "";
+    char act[64] = "", norm[64] = "";
 
     if (work->act.a != 0.0f || work->act.b != 0.0f)
         snprintf(act, sizeof(act), " %s %g,%g", lg_act_name(work->act.kind), work->act.a, work->act.b);
     else if (work->act.kind != LG_ACT_NONE)
         snprintf(act, sizeof(act), " %s", lg_act_name(work->act.kind));
+    if (work->kind == LG_WORK_LAYER_NORM)
+        snprintf(norm, sizeof(norm), " eps %a%s", work->eps, work->scales ? " scaled" : "");
     return lg_key_format(key, "%s %lldx%lldx%lldx%lld>%lldx%lldx%lldx%lld %lldx%lld s%lldx%lld d%lldx%lld "
-                              "p%lld,%lld,%lld,%lld g%lld%s%s%s",
+                              "p%lld,%lld,%lld,%lld g%lld%s%s%s%s",
                          work->kind == LG_WORK_BINARY ? binaries[work->binary] : kinds[work->kind],
                          (long long)work->in[0], (long long)work->in[1], (long long)work->in[2],
                          (long long)work->in[3], (long long)work->out[0], (long long)work->out[1],
@@ -369,7 +392,7 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
                          (long long)work->dilation[0], (long long)work->dilation[1], (long long)work->pads[0],
                          (long long)work->pads[1], (long long)work->pads[2], (long long)work->pads[3],
                          (long long)work->groups, work->exclude_pad ? " inside" : "", work->residual ? " sum" : "",
-                         act);
+                         act, norm);
 }
 
 lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate)

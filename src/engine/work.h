@@ -22,6 +22,7 @@ typedef enum lg_work_kind {
     LG_WORK_LINEAR,
     LG_WORK_MATMUL,  /* in (B,M,K), in2 (B,K,P) -> out (B,M,P) */
     LG_WORK_SOFTMAX, /* in = out = (rows,n): of each row */
+    LG_WORK_LAYER_NORM, /* in = out = (rows,n): of each row */
     LG_WORK_BINARY,  /* of two equal shapes */
     LG_WORK_ACT,
     LG_WORK_MAX_POOL,
@@ -41,6 +42,8 @@ typedef struct lg_work {
     int residual;      /* out += what lies there */
     lg_binary_kind binary;
     lg_act act;
+    int scales;        /* LAYER_NORM: has weights */
+    double eps;        /* LAYER_NORM */
     unsigned layouts;  /* SOFTMAX: bits of those in which a row's elements are neighbours */
     double plain_us[LG_N_LAYOUTS][LG_N_LAYOUTS]; /* guess for plain C, from layout to layout; INFINITY: it has no kernel */
 } lg_work;
