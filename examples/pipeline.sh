@@ -15,7 +15,7 @@ store=$folder/store
 mkdir -p "$folder"
 
 # 1. blocks and their variants; with --data channels are chosen and weights re-fitted from a few hundred images
-"$legodnn" extract "$model" -o "$store" --data "$data" --sparsity 0,0.3,0.6,0.8
+"$legodnn" extract "$model" -o "$store" --data "$data"
 
 # 2. distil every variant; killed at any moment, the same line goes on where it was
 "$legodnn" retrain "$store" --data "$data" --limit "$limit" --epochs 1

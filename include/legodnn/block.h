@@ -27,7 +27,7 @@ LEGO_API lego_status lego_block_mode_parse(lego_block_mode *out, const char *nam
 
 typedef struct lego_extract_options {
     size_t struct_size;
-    const double *sparsities; /**< each in [0, 1); NULL = 0, 0.3, 0.6, 0.8. The original is always among the variants. */
+    const double *sparsities; /**< each in [0, 1); NULL = 0, 0.25, 0.5, 0.75, 0.875. The original is always among them. */
     size_t n_sparsities;
     double ratio;             /**< a block holds at most max(2, ratio * compressible layers); 0 = 0.125 */
     lego_block_mode mode;

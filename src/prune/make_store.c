@@ -14,7 +14,9 @@
 #include "legodnn/block.h"
 #include "prune/prune.h"
 
-static const double default_sparsities[] = { 0.0, 0.3, 0.6, 0.8 };
+/* Kernels compute whole vectors of channels (16 floats with AVX-512), so time falls in steps: 0.6 of 128 channels leaves 51
+ * and costs as much as 64. Halves and quarters of the usual widths end on a step, and lose less for the same time. */
+static const double default_sparsities[] = { 0.0, 0.25, 0.5, 0.75, 0.875 };
 
 /* The step at work. */
 typedef struct maker {

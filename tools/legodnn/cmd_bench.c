@@ -13,7 +13,7 @@ struct bench_args {
 
 static const cli_option options[] = {
     CLI_STRING(struct bench_args, selection, "selection", "SEL", NULL,
-               "of a store: a selection file, b0=s0.6,b3=s0.8 or all=s0.6 (default: all originals)"),
+               "of a store: a selection file, b0=s0.5,b3=s0.75 or all=s0.5 (default: all originals)"),
     CLI_ENUM(struct bench_args, engine, "engine", cli_engines, "auto", "what runs the model; auto: the fastest there is"),
     CLI_STRING(struct bench_args, device, "device", "DEVICE", "cpu", "torch engine: cpu, cuda or cuda:N"),
     CLI_INT(struct bench_args, samples, "samples", "N", 3, 1000000, "100", "inferences that count, after as many to warm up"),
@@ -157,6 +157,6 @@ const cli_command cmd_bench = {
     .max_args = 1,
     .args_size = sizeof(struct bench_args),
     .options = options,
-    .examples = "legodnn bench teacher.safetensors --threads 1\nlegodnn bench store --selection all=s0.6 --json",
+    .examples = "legodnn bench teacher.safetensors --threads 1\nlegodnn bench store --selection all=s0.5 --json",
     .run = run,
 };

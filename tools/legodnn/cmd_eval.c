@@ -11,7 +11,7 @@ struct eval_args {
 static const cli_option options[] = {
     CLI_STRING(struct eval_args, data, "data", "DATA", NULL, "what to evaluate on: NAME[:FOLDER], e.g. fashion-mnist"),
     CLI_STRING(struct eval_args, selection, "selection", "SEL", NULL,
-               "of a store: a selection file, b0=s0.6,b3=s0.8 or all=s0.6 (default: all originals)"),
+               "of a store: a selection file, b0=s0.5,b3=s0.75 or all=s0.5 (default: all originals)"),
     CLI_ENUM(struct eval_args, split, "split", cli_splits, "test", "which part of the data"),
     CLI_INT(struct eval_args, limit, "limit", "N", 0, 1000000000, "0", "at most N samples; 0: all"),
     CLI_INT(struct eval_args, batch, "batch", "N", 1, 4096, "64", "samples a run"),
@@ -79,6 +79,6 @@ const cli_command cmd_eval = {
     .args_size = sizeof(struct eval_args),
     .options = options,
     .examples = "legodnn eval teacher.safetensors --data fashion-mnist\n"
-                "legodnn eval store --data fashion-mnist --selection b0=s0.6,b3=s0.8 --json",
+                "legodnn eval store --data fashion-mnist --selection b0=s0.5,b3=s0.75 --json",
     .run = run,
 };

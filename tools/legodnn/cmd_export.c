@@ -10,7 +10,7 @@ struct export_args {
 
 static const cli_option options[] = {
     CLI_STRING(struct export_args, selection, "selection", "SEL", NULL,
-               "of a store: a selection file, b0=s0.6,b3=s0.8 or all=s0.6 (default: all originals)"),
+               "of a store: a selection file, b0=s0.5,b3=s0.75 or all=s0.5 (default: all originals)"),
     CLI_SIZE(struct export_args, external_from, "external-from", "BYTES", NULL,
               "put the weights into a file beside the model if they take so much (default: 2 GiB, ONNX's limit)"),
     CLI_INT(struct export_args, opset, "opset", "N", 13, 20, "17", "the highest opset to use; the lowest that does is taken"),
@@ -55,6 +55,6 @@ const cli_command cmd_export = {
     .args_size = sizeof(struct export_args),
     .options = options,
     .examples = "legodnn export teacher.safetensors -o teacher.onnx\n"
-                "legodnn export store --selection all=s0.6 -o small.onnx",
+                "legodnn export store --selection all=s0.5 -o small.onnx",
     .run = run,
 };

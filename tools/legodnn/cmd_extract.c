@@ -22,7 +22,7 @@ static const cli_option options[] = {
     CLI_STRING(struct extract_args, data, "data", "DATA", NULL,
                "images to choose channels and re-fit weights with: NAME[:FOLDER], e.g. fashion-mnist"),
     CLI_INT(struct extract_args, limit, "limit", "N", 0, 1000000000, "0", "use at most N images; 0: as many as it takes"),
-    CLI_DOUBLES(struct extract_args, sparsity, "sparsity", "S,S,...", 0, 0.999, "0,0.3,0.6,0.8",
+    CLI_DOUBLES(struct extract_args, sparsity, "sparsity", "S,S,...", 0, 0.999, "0,0.25,0.5,0.75,0.875",
                 "share of a block's channels that each variant loses"),
     CLI_DOUBLE(struct extract_args, ratio, "ratio", "X", 1e-6, 1, "0.125",
                "largest block, as a share of the model's layers (at least 2 layers)"),

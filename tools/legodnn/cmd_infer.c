@@ -14,7 +14,7 @@ static const cli_option options[] = {
     CLI_STRING(struct infer_args, input, "input", "FILE.npy", NULL,
                "float32 samples: (N,C,H,W), or (C,H,W) for a single one"),
     CLI_STRING(struct infer_args, selection, "selection", "SEL", NULL,
-               "of a store: a selection file, b0=s0.6,b3=s0.8 or all=s0.6 (default: all originals)"),
+               "of a store: a selection file, b0=s0.5,b3=s0.75 or all=s0.5 (default: all originals)"),
     CLI_ENUM(struct infer_args, engine, "engine", cli_engines, "auto", "what runs the model; auto: the fastest there is"),
     CLI_STRING(struct infer_args, device, "device", "DEVICE", "cpu", "torch engine: cpu, cuda or cuda:N"),
     CLI_END
@@ -140,6 +140,6 @@ const cli_command cmd_infer = {
     .args_size = sizeof(struct infer_args),
     .options = options,
     .examples = "legodnn infer teacher.safetensors --input x.npy -o y.npy\n"
-                "legodnn infer store --input x.npy --selection all=s0.6 --engine ref",
+                "legodnn infer store --input x.npy --selection all=s0.5 --engine ref",
     .run = run,
 };
