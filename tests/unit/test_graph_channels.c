@@ -1,5 +1,6 @@
 /* graph/channels: which channels go together, what is frozen and why, and that removing channels which were zero
  * changes nothing (run by the reference engine, bit for bit). */
+#include "support/cut.h"
 #include "support/exact.h"
 #include "support/graphs.h"
 
@@ -261,74 +262,19 @@ static void test_channels__frozen_units_and_whole_axes_stay(void **state)
     lg_graph_free(graph);
 }
 
-/* Zero what belongs to removed units in every weight. */
-static void zero_removed(lg_graph *graph, const lg_channels *channels, const uint8_t *keep)
-{
-    for (int32_t w = 0; w < graph->n_weights; w++) {
-        lego_tensor copy = { 0 };
-        const lg_shape *shape = &graph->weights[w].tensor.shape;
-
-        assert_ok(lg_tensor_copy(&copy, &graph->weights[w].tensor));
-        lg_tensor_dispose(&graph->weights[w].tensor);
-        graph->weights[w].tensor = copy;
-        for (int64_t i = 0; i < lg_tensor_count(&copy); i++) {
-            int64_t rest = i;
-            for (int axis = shape->n_dims - 1; axis >= 0; axis--) {
-                const int32_t unit = lg_channels_unit(channels, LG_WEIGHT_AXIS(w, axis), rest % shape->dims[axis]);
-                rest /= shape->dims[axis];
-                if (unit >= 0 && !keep[unit])
-                    ((float *)lg_tensor_data(&copy))[i] = 0.0f;
-            }
-        }
-    }
-}
-
-/* The columns of a grouped convolution have no units: zero those of removed inputs too, so that an input which is not
- * zero itself (behind a sigmoid) adds nothing. */
-static void zero_grouped_columns(lg_graph *graph, const lg_channels *channels, const uint8_t *keep)
-{
-    for (int32_t n = 0; n < graph->n_nodes; n++) {
-        const lg_node *node = &graph->nodes[n];
-
-        if (node->op->kind != LG_OP_CONV2D || node->attrs->conv.groups == 1)
-            continue;
-        lego_tensor *weight = lg_node_weight(graph, node, 0);
-        const int64_t *dims = weight->shape.dims, kernel = dims[2] * dims[3];
-        for (int64_t k = 0; k < dims[0]; k++)
-            for (int64_t c = 0; c < dims[1]; c++) {
-                const int64_t channel = k / (dims[0] / node->attrs->conv.groups) * dims[1] + c;
-                if (!lg_channels_keeps(&(lg_channels_keep){ channels, keep }, LG_VALUE_AXIS(node->inputs[0], 1),
-                                       channel))
-                    memset((float *)lg_tensor_data(weight) + (k * dims[1] + c) * kernel, 0,
-                           (size_t)kernel * sizeof(float));
-            }
-    }
-}
-
 static void test_channels__removing_zeroed_channels_changes_nothing(void **state)
 {
     int64_t n_removed = 0, n_grouped = 0, n_narrower_groups = 0;
 
     for (uint64_t seed = 0; seed < 400; seed++) {
-        lg_graph *graph = make_random_graph(seed), *pruned;
+        cut made = cut_at_random(make_random_graph(seed), seed, 0);
+        const lg_graph *graph = made.graph, *pruned = made.pruned;
         const int64_t n_in = 2 * lg_value_elements(&graph->values[graph->inputs[0]]);
         const int64_t n_out = 2 * lg_value_elements(&graph->values[graph->outputs[0]]);
-        lg_channels *channels;
-        float *input;
-        lg_rng rng;
+        float *input = random_values(n_in, seed);
 
-        assert_ok(lg_channels_analyze(&channels, graph, 1));
-        uint8_t *keep = random_keep(channels, seed);
-        for (int32_t u = 0; u < lg_channels_n_units(channels); u++)
-            n_removed += !keep[u];
-        zero_removed(graph, channels, keep);
-        if (lg_channels_apply(&pruned, channels, graph, keep) != LEGO_OK)
-            fail_msg("seed %d: %s", (int)seed, lego_last_error());
-        for (int32_t v = 0; v < graph->n_values; v++)
-            for (int axis = 1; axis < graph->values[v].shape.n_dims; axis++)
-                assert_int_equal(pruned->values[v].shape.dims[axis],
-                                 lg_channels_kept(&(lg_channels_keep){ channels, keep }, LG_VALUE_AXIS(v, axis),
-                                                  NULL));
+        n_removed += made.n_removed;
+        assert_cut_shapes(&made, seed);
         for (int32_t i = 0; i < graph->n_nodes; i++)
             if (graph->nodes[i].op->kind == LG_OP_CONV2D && graph->nodes[i].attrs->conv.groups > 1) {
                 n_grouped++;
@@ -336,10 +282,6 @@ static void test_channels__removing_zeroed_channels_changes_nothing(void **state
                                      lg_node_weight(graph, &graph->nodes[i], 0)->shape.dims[1];
             }
 
-        assert_ok(LG_CALLOC(&input, n_in));
-        lg_rng_init(&rng, seed, 9);
-        for (int64_t i = 0; i < n_in; i++)
-            input[i] = (float)lg_rng_normal(&rng);
         float *before = run_exact(graph, input, 2), *after = run_exact(pruned, input, 2);
         for (int64_t i = 0; i < n_out; i++)
             if (!(before[i] == after[i]))
@@ -347,30 +289,24 @@ static void test_channels__removing_zeroed_channels_changes_nothing(void **state
         lg_free(before);
         lg_free(after);
         lg_free(input);
-        lg_free(keep);
-        lg_graph_free(pruned);
-        lg_channels_free(channels);
-        lg_graph_free(graph);
+        cut_dispose(&made);
     }
     assert_true(n_removed > 2000 && n_grouped > 100 && n_narrower_groups > 20); /* the generator covers what it should */
 }
 
-/* The evaluator of the next test against the engine, where both can: neither is written from the other. */
+/* The evaluator of test_graph_proofs.c against the engine, where both can: neither is written from the other. */
 static void test_channels__evaluator_agrees_with_the_reference_engine(void **state)
 {
     for (uint64_t seed = 0; seed < 60; seed++) {
         lg_graph *graph = make_random_graph(seed);
         const int64_t n_in = 2 * lg_value_elements(&graph->values[graph->inputs[0]]);
         const int64_t n_out = 2 * lg_value_elements(&graph->values[graph->outputs[0]]);
-        float *input;
+        float *input = random_values(n_in, seed);
         double *wide;
-        lg_rng rng;
 
-        assert_ok(LG_CALLOC(&input, n_in));
         assert_ok(LG_CALLOC(&wide, n_in));
-        lg_rng_init(&rng, seed, 9);
         for (int64_t i = 0; i < n_in; i++)
-            wide[i] = input[i] = (float)lg_rng_normal(&rng);
+            wide[i] = input[i];
         float *output = run_exact(graph, input, 2);
         eval_value *values = eval_graph(graph, wide, 2);
         double largest = 0.0;
@@ -384,53 +320,6 @@ static void test_channels__evaluator_agrees_with_the_reference_engine(void **sta
         lg_free(wide);
         lg_graph_free(graph);
     }
-}
-
-static void test_channels__hold_for_every_op(void **state)
-{
-    int n_ops[LG_OP_N_KINDS] = { 0 };
-    int64_t n_removed = 0;
-
-    for (uint64_t seed = 0; seed < 500; seed++) {
-        lg_graph *graph = make_wide_graph(seed), *pruned;
-        const lg_value *in = &graph->values[graph->inputs[0]], *out = &graph->values[graph->outputs[0]];
-        lg_channels *channels;
-        double *input;
-        lg_rng rng;
-
-        for (int32_t i = 0; i < graph->n_nodes; i++)
-            n_ops[graph->nodes[i].op->kind]++;
-        assert_ok(lg_channels_analyze(&channels, graph, 1));
-        uint8_t *keep = random_keep(channels, seed);
-        for (int32_t u = 0; u < lg_channels_n_units(channels); u++)
-            n_removed += !keep[u];
-        zero_removed(graph, channels, keep);
-        zero_grouped_columns(graph, channels, keep);
-        if (lg_channels_apply(&pruned, channels, graph, keep) != LEGO_OK)
-            fail_msg("seed %d: %s", (int)seed, lego_last_error());
-
-        assert_ok(LG_CALLOC(&input, 2 * lg_value_elements(in)));
-        lg_rng_init(&rng, seed, 9);
-        for (int64_t i = 0; i < 2 * lg_value_elements(in); i++)
-            input[i] = lg_rng_normal(&rng);
-        eval_value *before = eval_graph(graph, input, 2), *after = eval_graph(pruned, input, 2);
-        for (int64_t i = 0; i < 2 * lg_value_elements(out); i++) {
-            const double want = before[graph->outputs[0]].data[i], have = after[pruned->outputs[0]].data[i];
-            if (!(fabs(want - have) <= 1e-9 * (1.0 + fabs(want))))
-                fail_msg("seed %d, output %d: %.12g became %.12g", (int)seed, (int)i, want, have);
-        }
-        eval_free(before, graph);
-        eval_free(after, pruned);
-        lg_free(input);
-        lg_free(keep);
-        lg_graph_free(pruned);
-        lg_channels_free(channels);
-        lg_graph_free(graph);
-    }
-    assert_true(n_removed > 2000);
-    for (int kind = 0; kind < LG_OP_N_KINDS; kind++)
-        if (kind != LG_OP_BLOCK && n_ops[kind] < 10)
-            fail_msg("the random graphs hold only %d of '%s'", n_ops[kind], lg_op_of_kind((lg_op_kind)kind)->name);
 }
 
 static void test_channels__keeping_everything_shares_every_weight(void **state)
@@ -479,7 +368,6 @@ int main(void)
         cmocka_unit_test(test_channels__frozen_units_and_whole_axes_stay),
         cmocka_unit_test(test_channels__removing_zeroed_channels_changes_nothing),
         cmocka_unit_test(test_channels__evaluator_agrees_with_the_reference_engine),
-        cmocka_unit_test(test_channels__hold_for_every_op),
         cmocka_unit_test(test_channels__keeping_everything_shares_every_weight),
         cmocka_unit_test(test_channels__survive_allocation_failures),
     };
