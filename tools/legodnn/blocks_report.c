@@ -24,41 +24,54 @@ void cli_print_coverage(cli_call *cli, const cli_json *coverage)
     print_share(cli, coverage, "parameters", "parameters");
 }
 
-/* "conv1, conv2" of the layers of a role, shortened to fit a line. */
-static void join_layers(char text[100], const cli_json *layers, const char *role)
+/* "conv1, conv2", shortened to fit a cell. */
+typedef struct name_list {
+    char text[100];
+    size_t length;
+    int n_more;
+} name_list;
+
+static void add_name(name_list *list, const char *name)
 {
-    size_t at = 0;
-    int n_more = 0;
+    if (list->length + strlen(name) + 12 < sizeof(list->text))
+        list->length += (size_t)snprintf(list->text + list->length, sizeof(list->text) - list->length, "%s%s",
+                                         list->length > 0 ? ", " : "", name);
+    else
+        list->n_more++;
+}
 
-    text[0] = '\0';
-    cli_json_each(layer, layers) {
-        const char *name = cli_json_text(layer, "name", "?");
-
-        if (strcmp(cli_json_text(layer, "role", ""), role) != 0)
-            continue;
-        if (at + strlen(name) + 12 < 100)
-            at += (size_t)snprintf(text + at, 100 - at, "%s%s", at > 0 ? ", " : "", name);
-        else
-            n_more++;
-    }
-    if (n_more > 0)
-        (void)snprintf(text + at, 100 - at, " +%d", n_more);
+static void print_list(cli_table *table, name_list *list)
+{
+    if (list->n_more > 0)
+        (void)snprintf(list->text + list->length, sizeof(list->text) - list->length, " +%d", list->n_more);
+    cli_table_cell(table, "%s", list->text);
 }
 
 static lego_status print_blocks(cli_call *cli, const cli_json *blocks)
 {
-    static const char *const headers[] = { "block", "loses output channels", "loses input channels", "carried along" };
+    static const char *const headers[] = { "block", "loses output channels", "loses input channels", "carried along",
+                                           "reads", "gives" };
     static const char *const roles[] = { "prunable", "compressed", "carried" };
-    cli_table *table = cli_table_create(4, headers);
+    static const char *const edges[] = { "inputs", "outputs" };
+    cli_table *table = cli_table_create(6, headers);
     lego_status status;
 
     cli_json_each(block, blocks) {
-        char text[100];
-
         cli_table_cell(table, "%s", cli_json_text(block, "name", "?"));
         for (int r = 0; r < 3; r++) {
-            join_layers(text, cli_json_get(block, "report.layers"), roles[r]);
-            cli_table_cell(table, "%s", text);
+            name_list list = { "", 0, 0 };
+
+            cli_json_each(layer, cli_json_get(block, "report.layers"))
+                if (strcmp(cli_json_text(layer, "role", ""), roles[r]) == 0)
+                    add_name(&list, cli_json_text(layer, "name", "?"));
+            print_list(table, &list);
+        }
+        for (int e = 0; e < 2; e++) {
+            name_list list = { "", 0, 0 };
+
+            cli_json_each(name, cli_json_get(block, edges[e]))
+                add_name(&list, cli_json_string(name));
+            print_list(table, &list);
         }
     }
     status = cli_table_print(cli, table);

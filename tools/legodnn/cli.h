@@ -65,6 +65,9 @@ struct cli_command {
     lego_status (*run)(cli_call *cli, const void *arguments);
 };
 
+/* Of a command whose one argument is a model or store. */
+#define CLI_TAKES_MODEL .arguments = "MODEL", .min_args = 1, .max_args = 1
+
 /* Like LG_TRY of the library: `status` and a label `done` that cleans up and returns it. */
 #define CLI_TRY(expr)                                                         \
     do {                                                                      \

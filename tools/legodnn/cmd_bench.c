@@ -152,9 +152,7 @@ const cli_command cmd_bench = {
     .description = "Median and 90th percentile of one inference on this machine, after a warm-up of as many; with\n"
                    "-v, also the kernel of each layer. For the latency of every variant, which budgets need, see\n"
                    "'legodnn help profile'.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .args_size = sizeof(struct bench_args),
     .options = options,
     .examples = "legodnn bench teacher.safetensors --threads 1\nlegodnn bench store --selection all=s0.5 --json",

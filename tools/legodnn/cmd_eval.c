@@ -73,9 +73,7 @@ const cli_command cmd_eval = {
     .usage = "MODEL|STORE --data DATA [--selection SEL] [options]",
     .description = "Runs every sample of one split of DATA (the test split, if nothing else is asked for) and prints the\n"
                    "share of right answers. Selections should be chosen by profiles, which use the validation split.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .args_size = sizeof(struct eval_args),
     .options = options,
     .examples = "legodnn eval teacher.safetensors --data fashion-mnist\n"

@@ -47,9 +47,7 @@ const cli_command cmd_export = {
     .usage = "MODEL|STORE -o FILE.onnx [--selection SEL] [options]",
     .description = "The file runs in ONNX Runtime and whatever else reads ONNX, for any batch; values, nodes and weights keep\n"
                    "their names. It appears complete or not at all.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .output = CLI_OUTPUT_ARTIFACT,
     .output_help = "the ONNX file to write",
     .args_size = sizeof(struct export_args),

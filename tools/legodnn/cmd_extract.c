@@ -40,21 +40,19 @@ static const cli_option options[] = {
     CLI_END
 };
 
+static lego_status print_blocks(cli_call *cli, const cli_json *json)
+{
+    return cli_print_blocks_report(cli, cli_json_get(json, "coverage"), cli_json_get(json, "blocks"));
+}
+
 static lego_status explain(cli_call *cli, const lego_model *model, const lego_extract_options *extract)
 {
     char *document = NULL;
-    cli_json *json = NULL;
     lego_status status;
 
     CLI_TRY(lego_extract_explain(&document, cli->context, model, extract));
-    if (cli->json) {
-        cli_print_document(cli, document);
-        goto done;
-    }
-    CLI_TRY(cli_json_parse(&json, cli, document));
-    CLI_TRY(cli_print_blocks_report(cli, cli_json_get(json, "coverage"), cli_json_get(json, "blocks")));
+    CLI_TRY(cli_json_show(cli, document, print_blocks));
 done:
-    cli_json_free(json);
     lego_string_free(document);
     return status;
 }
@@ -171,9 +169,7 @@ const cli_command cmd_extract = {
                    "replaces an older store there in one step. With --data the channels are chosen by the error they\n"
                    "cause and the weights are re-fitted, from a few hundred images, labels not needed. -v prints the\n"
                    "report: blocks, widths, and what stays as it is and why.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .output = CLI_OUTPUT_ARTIFACT,
     .output_help = "the store: a folder to write",
     .args_size = sizeof(struct extract_args),

@@ -82,21 +82,14 @@ static lego_status run_model(cli_call *cli, const struct info_args *args)
 {
     lego_model *model = NULL;
     char *document = NULL;
-    cli_json *json = NULL;
     lego_status status;
 
     if (args->verify)
         return cli_usage(cli, "--verify is for stores; a model's file has no checksums");
     CLI_TRY(lego_model_load(&model, cli->context, cli->args[0]));
     CLI_TRY(lego_model_to_json(&document, model, args->graph));
-    if (cli->json) {
-        cli_print_document(cli, document);
-    } else {
-        CLI_TRY(cli_json_parse(&json, cli, document));
-        CLI_TRY(print_model(cli, json));
-    }
+    CLI_TRY(cli_json_show(cli, document, print_model));
 done:
-    cli_json_free(json);
     lego_string_free(document);
     lego_model_free(model);
     return status;
@@ -214,7 +207,6 @@ static lego_status run_store(cli_call *cli, const struct info_args *args)
 {
     lego_store *store = NULL;
     char *document = NULL;
-    cli_json *json = NULL;
     lego_status status;
 
     if (args->graph)
@@ -225,14 +217,8 @@ static lego_status run_store(cli_call *cli, const struct info_args *args)
         cli_note(cli, "every file is as it was written");
     }
     CLI_TRY(lego_store_to_json(&document, store));
-    if (cli->json) {
-        cli_print_document(cli, document);
-    } else {
-        CLI_TRY(cli_json_parse(&json, cli, document));
-        CLI_TRY(print_store(cli, json));
-    }
+    CLI_TRY(cli_json_show(cli, document, print_store));
 done:
-    cli_json_free(json);
     lego_string_free(document);
     lego_store_free(store);
     return status;
@@ -254,9 +240,7 @@ const cli_command cmd_info = {
     .description = "Of a model: parameters, multiply-accumulates and FLOPs of one sample, bytes of the weights, shapes of\n"
                    "inputs and outputs, ops. Of a store: blocks and variants, how small and how large compositions can\n"
                    "be, how the variants were made; with -v also what every block loses, and what stays and why.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .args_size = sizeof(struct info_args),
     .options = options,
     .examples = "legodnn info teacher.safetensors\nlegodnn info teacher.safetensors --graph --json\n"

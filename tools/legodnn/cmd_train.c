@@ -135,9 +135,7 @@ const cli_command cmd_train = {
     .description = "Trains MODEL with SGD on the training split of DATA and measures it on the validation split after\n"
                    "every epoch. Stopped at any moment, the same command goes on after the last finished epoch. Needs\n"
                    "the torch module.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .output = CLI_OUTPUT_ARTIFACT,
     .output_help = "the trained model's file (default: MODEL itself)",
     .args_size = sizeof(struct train_args),

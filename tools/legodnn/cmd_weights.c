@@ -121,9 +121,7 @@ const cli_command cmd_weights = {
         "\n"
         "A .pt file is a pickle, which can run any program when PyTorch loads it. Here it is read as data: nothing\n"
         "in it is ever called, and what tensors in dictionaries do not need is refused by name. No PyTorch is needed.",
-    .arguments = "MODEL",
-    .min_args = 1,
-    .max_args = 1,
+    CLI_TAKES_MODEL,
     .output = CLI_OUTPUT_ARTIFACT,
     .output_help = "the model file to write",
     .args_size = sizeof(struct weights_args),

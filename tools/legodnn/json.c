@@ -17,6 +17,22 @@ void cli_json_free(cli_json *json)
     cJSON_Delete(json);
 }
 
+lego_status cli_json_show(cli_call *cli, const char *document, lego_status (*print)(cli_call *cli, const cli_json *json))
+{
+    cli_json *json = NULL;
+    lego_status status = LEGO_OK;
+
+    if (cli->json) {
+        cli_print_document(cli, document);
+        return LEGO_OK;
+    }
+    CLI_TRY(cli_json_parse(&json, cli, document));
+    CLI_TRY(print(cli, json));
+done:
+    cli_json_free(json);
+    return status;
+}
+
 const cli_json *cli_json_get(const cli_json *json, const char *path)
 {
     while (json && *path) {

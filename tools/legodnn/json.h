@@ -8,6 +8,8 @@ typedef struct cJSON cli_json;
 
 lego_status cli_json_parse(cli_json **out, cli_call *cli, const char *document); /* free with cli_json_free() */
 void cli_json_free(cli_json *json);
+/* A document of the library as the result: as it is with --json, else as text, which `print` makes of it. */
+lego_status cli_json_show(cli_call *cli, const char *document, lego_status (*print)(cli_call *cli, const cli_json *json));
 
 /* `path` names members from outside in, "predicted.latency_ms"; NULL or the fallback if one is absent or of another
  * type. Everything is borrowed from the document. */
