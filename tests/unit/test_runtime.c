@@ -88,22 +88,41 @@ static void infer(lego_runtime *runtime, const float *image, float *answer)
 
 /* ---------------------------------------------------------------- answers */
 
+/* What most tests start from. */
+typedef struct rig {
+    const char *path;
+    lego_store *store;
+    lego_context *context;
+} rig;
+
+static rig make_rig(void **state)
+{
+    rig made = { .path = in_folder(state, "store"), .context = single_thread() };
+
+    made.store = make_small_store(made.path, N_BLOCKS, N_VARIANTS);
+    return made;
+}
+
+static void free_rig(rig *made)
+{
+    lego_context_free(made->context);
+    lego_store_free(made->store);
+}
+
 static void test_runtime__answers_as_the_composition_does(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     float image[IMAGE], expected[N_SELECTIONS][SMALL_CLASSES], answer[SMALL_CLASSES];
 
     fill_image(image, 1);
-    expect_answers(expected, store, context, image);
+    expect_answers(expected, r.store, r.context, image);
     for (int mode = 0; mode < 2; mode++) {
         lego_runtime_options options = plain_options();
         lego_runtime *runtime = NULL;
 
         options.residency = (lego_residency)mode;
         options.kept = 4; /* some come back planned, some have gone */
-        assert_ok(lego_runtime_open(&runtime, context, path, &options));
+        assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
         infer(runtime, image, answer);
         assert_memory_equal(answer, expected[0], sizeof(answer));
         for (int i = 0; i < 2 * N_SELECTIONS; i++) {
@@ -115,23 +134,20 @@ static void test_runtime__answers_as_the_composition_does(void **state)
         }
         lego_runtime_free(runtime);
     }
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 static void test_runtime__fused_engine_answers_alike(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     lego_runtime_options options = LEGO_RUNTIME_OPTIONS_INIT;
     float image[IMAGE], expected[N_SELECTIONS][SMALL_CLASSES], answer[SMALL_CLASSES];
     lego_runtime *runtime = NULL;
 
     options.engine = LEGO_ENGINE_ONEDNN;
     fill_image(image, 2);
-    expect_answers(expected, store, context, image);
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    expect_answers(expected, r.store, r.context, image);
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     for (int s = 0; s < N_SELECTIONS; s++) {
         switch_to(runtime, s);
         infer(runtime, image, answer);
@@ -139,27 +155,24 @@ static void test_runtime__fused_engine_answers_alike(void **state)
             assert_near(answer[c], expected[s][c], 1e-4, 1e-4);
     }
     lego_runtime_free(runtime);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 static void test_runtime__starts_and_prepares_as_told(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     lego_runtime_options options = plain_options();
     float image[IMAGE], expected[N_SELECTIONS][SMALL_CLASSES], answer[SMALL_CLASSES];
     lego_selection *first = NULL, *next = NULL, *now = NULL;
     lego_runtime *runtime = NULL;
 
     fill_image(image, 8);
-    expect_answers(expected, store, context, image);
-    assert_ok(lego_selection_parse(&first, store, "b0=s0.1,b1=s0.2"));
-    assert_ok(lego_selection_parse(&next, store, "b1=s0.1"));
+    expect_answers(expected, r.store, r.context, image);
+    assert_ok(lego_selection_parse(&first, r.store, "b0=s0.1,b1=s0.2"));
+    assert_ok(lego_selection_parse(&next, r.store, "b1=s0.1"));
     options.residency = LEGO_RESIDENCY_ON_DEMAND;
     options.selection = first;
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     lego_selection_free(first);
     infer(runtime, image, answer);
     assert_memory_equal(answer, expected[1 + 2 * N_VARIANTS], sizeof(answer));
@@ -177,8 +190,7 @@ static void test_runtime__starts_and_prepares_as_told(void **state)
     lego_selection_free(now);
     lego_selection_free(next);
     lego_runtime_free(runtime);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 /* ---------------------------------------------------------------- many threads */
@@ -238,13 +250,11 @@ static void *switch_often(void *payload)
 
 static void test_runtime__every_answer_is_one_compositions(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     float image[IMAGE], expected[N_SELECTIONS][SMALL_CLASSES];
 
     fill_image(image, 3);
-    expect_answers(expected, store, context, image);
+    expect_answers(expected, r.store, r.context, image);
     for (int mode = 0; mode < 4; mode++) {
         lego_runtime_options options = plain_options();
         crowd c = { NULL, image, expected, 0, 0, { 0 }, (uint64_t)mode };
@@ -255,7 +265,7 @@ static void test_runtime__every_answer_is_one_compositions(void **state)
         options.residency = mode % 2 ? LEGO_RESIDENCY_ON_DEMAND : LEGO_RESIDENCY_ALL;
         options.concurrency = mode < 2 ? 1 : 2; /* fewer slots than threads: some wait */
         options.kept = 3;
-        assert_ok(lego_runtime_open(&c.runtime, context, path, &options));
+        assert_ok(lego_runtime_open(&c.runtime, r.context, r.path, &options));
         for (int i = 0; i < 3; i++)
             assert_int_equal(pthread_create(&readers[i], NULL, infer_often, &c), 0);
         for (int i = 0; i < 2; i++)
@@ -273,25 +283,22 @@ static void test_runtime__every_answer_is_one_compositions(void **state)
         assert_true(now.n_switches > 60 && now.n_inferences > 0);
         lego_runtime_free(c.runtime);
     }
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 /* ---------------------------------------------------------------- failures */
 
 static void test_runtime__failed_switch_leaves_the_old_composition_running(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
-    char *damaged = lg_path_join(path, store->blocks[1].variants[2].file);
+    rig r = make_rig(state);
+    char *damaged = lg_path_join(r.path, r.store->blocks[1].variants[2].file);
     lego_runtime_options options = plain_options();
     lego_selection *bad = NULL;
     lego_runtime *runtime = NULL;
     float image[IMAGE], before[SMALL_CLASSES], after[SMALL_CLASSES];
 
     options.residency = LEGO_RESIDENCY_ON_DEMAND; /* reads the file at the switch */
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     fill_image(image, 4);
     switch_to(runtime, 1);
     infer(runtime, image, before);
@@ -313,11 +320,10 @@ static void test_runtime__failed_switch_leaves_the_old_composition_running(void 
 
     /* all-resident reads it at once */
     options.residency = LEGO_RESIDENCY_ALL;
-    assert_int_not_equal(lego_runtime_open(&runtime, context, path, &options), LEGO_OK);
+    assert_int_not_equal(lego_runtime_open(&runtime, r.context, r.path, &options), LEGO_OK);
     assert_null(runtime);
     lg_free(damaged);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 static void test_runtime__refuses_nonsense(void **state)
@@ -393,9 +399,7 @@ static void test_runtime__survives_failing_allocations(void **state)
 
 static void test_runtime__on_demand_keeps_less_in_memory(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     int64_t bytes[2];
 
     for (int mode = 0; mode < 2; mode++) {
@@ -404,7 +408,7 @@ static void test_runtime__on_demand_keeps_less_in_memory(void **state)
         lego_runtime_stats now;
 
         options.residency = (lego_residency)mode;
-        assert_ok(lego_runtime_open(&runtime, context, path, &options));
+        assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
         for (int i = 0; i < N_SELECTIONS; i++)
             switch_to(runtime, i);
         switch_to(runtime, 0);
@@ -413,8 +417,7 @@ static void test_runtime__on_demand_keeps_less_in_memory(void **state)
         lego_runtime_free(runtime);
     }
     assert_true(bytes[0] > bytes[1] + bytes[1] / 3);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 /* ---------------------------------------------------------------- budgets */
@@ -440,20 +443,18 @@ static void note_event(const lego_event *event, void *payload)
 
 static void test_runtime__budget_chooses_and_switches(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     lego_runtime_options options = plain_options();
     lego_budget budget = LEGO_BUDGET_INIT;
     lego_runtime *runtime = NULL;
     lego_runtime_stats now;
     diary d = { 0 };
 
-    write_small_accuracy(store, 0.01);
-    write_small_latency(store, 1000.0, 0.0); /* 4 ms the original, 2.8 the smallest */
+    write_small_accuracy(r.store, 0.01);
+    write_small_latency(r.store, 1000.0, 0.0); /* 4 ms the original, 2.8 the smallest */
     options.on_event = note_event;
     options.payload = &d;
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     d.runtime = runtime;
     budget.latency_ms = 3.5;
     assert_ok(lego_runtime_set_budget(runtime, &budget));
@@ -476,7 +477,7 @@ static void test_runtime__budget_chooses_and_switches(void **state)
 
     options.relax = 1;
     d.runtime = NULL;
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     assert_ok(lego_runtime_set_budget(runtime, &budget));
     assert_int_equal(d.last, LEGO_EVENT_INFEASIBLE);
     assert_ok(lego_runtime_get_stats(&now, runtime));
@@ -485,8 +486,7 @@ static void test_runtime__budget_chooses_and_switches(void **state)
     assert_ok(lego_runtime_get_stats(&now, runtime));
     assert_near(now.predicted_ms, 4.0, 1e-6, 0.0);
     lego_runtime_free(runtime);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 static int adapt(lego_runtime *runtime, const float *image, int n_inferences)
@@ -503,9 +503,7 @@ static int adapt(lego_runtime *runtime, const float *image, int n_inferences)
 /* The profile says 4 ms where an inference takes a few microseconds: there is slack; then it says less than a microsecond. */
 static void test_runtime__adapts_to_what_is_measured(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     lego_runtime_options options = plain_options();
     lego_budget budget = LEGO_BUDGET_INIT;
     lego_runtime *runtime = NULL;
@@ -514,11 +512,11 @@ static void test_runtime__adapts_to_what_is_measured(void **state)
     diary d = { 0 };
 
     fill_image(image, 6);
-    write_small_accuracy(store, 0.01);
-    write_small_latency(store, 1e6, 0.0); /* seconds */
+    write_small_accuracy(r.store, 0.01);
+    write_small_latency(r.store, 1e6, 0.0); /* seconds */
     options.on_event = note_event;
     options.payload = &d;
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     budget.latency_ms = 3000.0;
     assert_ok(lego_runtime_set_budget(runtime, &budget));
     assert_int_equal(d.last, LEGO_EVENT_SWITCHED);
@@ -531,8 +529,8 @@ static void test_runtime__adapts_to_what_is_measured(void **state)
     assert_false(adapt(runtime, image, 8)); /* and stays there */
     lego_runtime_free(runtime);
 
-    write_small_latency(store, 0.1, 0.0);
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    write_small_latency(r.store, 0.1, 0.0);
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     budget.latency_ms = 3.99e-4;
     assert_ok(lego_runtime_set_budget(runtime, &budget));
     assert_true(adapt(runtime, image, 8));
@@ -541,15 +539,12 @@ static void test_runtime__adapts_to_what_is_measured(void **state)
     assert_near(now.predicted_ms, 2.8e-4, 1e-9, 1e-3);
     assert_false(adapt(runtime, image, 8));
     lego_runtime_free(runtime);
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 static void test_runtime__adapts_in_the_background(void **state)
 {
-    const char *path = in_folder(state, "store");
-    lego_store *store = make_small_store(path, N_BLOCKS, N_VARIANTS);
-    lego_context *context = single_thread();
+    rig r = make_rig(state);
     lego_runtime_options options = plain_options();
     lego_budget budget = LEGO_BUDGET_INIT;
     lego_runtime *runtime = NULL;
@@ -557,10 +552,10 @@ static void test_runtime__adapts_in_the_background(void **state)
     float image[IMAGE], answer[SMALL_CLASSES];
 
     fill_image(image, 7);
-    write_small_accuracy(store, 0.01);
-    write_small_latency(store, 1e6, 0.0);
+    write_small_accuracy(r.store, 0.01);
+    write_small_latency(r.store, 1e6, 0.0);
     options.adapt_ms = 5;
-    assert_ok(lego_runtime_open(&runtime, context, path, &options));
+    assert_ok(lego_runtime_open(&runtime, r.context, r.path, &options));
     budget.latency_ms = 3000.0;
     assert_ok(lego_runtime_set_budget(runtime, &budget));
     for (int i = 0; i < 2000; i++) {
@@ -573,8 +568,7 @@ static void test_runtime__adapts_in_the_background(void **state)
     assert_int_equal(now.n_switches, 2);
     assert_near(now.accuracy, 0.9, 1e-9, 0.0);
     lego_runtime_free(runtime); /* while the thread waits */
-    lego_context_free(context);
-    lego_store_free(store);
+    free_rig(&r);
 }
 
 int main(void)
