@@ -9,8 +9,19 @@
 #define SQRT_2_OVER_PI 0.79788456080286535588
 #define SQRT_1_2 0.70710678118654752440
 
-static const char *const names[] = { "none", "relu",       "clip", "leaky_relu", "sigmoid",  "tanh", "hard_sigmoid",
-                                     "hard_swish", "silu", "gelu",       "gelu_tanh" };
+static const char *const names[] = {
+    [LG_ACT_NONE] = "none",
+    [LG_ACT_RELU] = "relu",
+    [LG_ACT_CLIP] = "clip",
+    [LG_ACT_LEAKY_RELU] = "leaky_relu",
+    [LG_ACT_SIGMOID] = "sigmoid",
+    [LG_ACT_TANH] = "tanh",
+    [LG_ACT_HARD_SIGMOID] = "hard_sigmoid",
+    [LG_ACT_HARD_SWISH] = "hard_swish",
+    [LG_ACT_SILU] = "silu",
+    [LG_ACT_GELU] = "gelu",
+    [LG_ACT_GELU_TANH] = "gelu_tanh",
+};
 
 const char *lg_act_name(lg_act_kind kind)
 {

@@ -26,80 +26,6 @@ typedef struct lowering {
     int exact;
 } lowering;
 
-static const char *const kind_names[] = {
-    "conv",    "conv_transpose", "linear",  "affine",   "binary", "act",     "prelu",      "max_pool",
-    "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "pad", "upsample", "concat", "slice", "permute", "reshape", "shuffle",
-    "constant", "mean", "softmax", "layer_norm", "group_norm", "matmul"
-};
-
-const char *lg_step_kind_name(lg_step_kind kind)
-{
-    return kind_names[kind];
-}
-
-void lg_step_describe(lg_str *out, const lg_step *step)
-{
-    static const char *const binaries[] = { "add", "sub", "mul", "div" };
-
-    if (step->kind == LG_STEP_ACT)
-        lg_str_append(out, lg_act_name(step->act.kind));
-    else
-        lg_str_append(out, step->kind == LG_STEP_BINARY ? binaries[step->binary] : lg_step_kind_name(step->kind));
-    if (step->norm.set && step->kind != LG_STEP_AFFINE)
-        lg_str_append(out, ", batch norm folded");
-    if (step->residual != LG_NONE)
-        lg_str_append(out, ", + residual");
-    if (step->act.kind != LG_ACT_NONE && step->kind != LG_STEP_ACT)
-        lg_str_appendf(out, ", %s", lg_act_name(step->act.kind));
-}
-
-int lg_step_is_layer(const lg_step *step)
-{
-    return step->kind == LG_STEP_CONV || step->kind == LG_STEP_CONV_TRANSPOSE || step->kind == LG_STEP_LINEAR;
-}
-
-int64_t lg_step_groups(const lg_step *step)
-{
-    if (step->kind == LG_STEP_CONV)
-        return step->attrs.conv.groups;
-    return step->kind == LG_STEP_CONV_TRANSPOSE ? step->attrs.conv_transpose.groups : 1;
-}
-
-static void step_dispose(lg_step *step)
-{
-    lg_free(step->name);
-    lg_free(step->inputs);
-    lg_tensor_dispose(&step->weight);
-    lg_tensor_dispose(&step->bias);
-    lg_tensor_dispose(&step->norm.gamma);
-    lg_tensor_dispose(&step->norm.beta);
-    lg_tensor_dispose(&step->norm.mean);
-    lg_tensor_dispose(&step->norm.variance);
-}
-
-void lg_program_free(lg_program *program)
-{
-    if (!program)
-        return;
-    for (int32_t i = 0; i < program->n_steps; i++)
-        step_dispose(&program->steps[i]);
-    lg_free(program->steps);
-    lg_free(program->cells);
-    lg_free(program->inputs);
-    lg_free(program->outputs);
-    lg_free(program);
-}
-
-int32_t lg_program_max_inputs(const lg_program *program)
-{
-    int32_t most = 0;
-
-    for (int32_t i = 0; i < program->n_steps; i++)
-        if (program->steps[i].n_inputs > most)
-            most = program->steps[i].n_inputs;
-    return most;
-}
-
 /* --- cells and steps --- */
 
 static lego_status add_cell(int32_t *out, lowering *low, int32_t value, int32_t base)
@@ -133,33 +59,37 @@ done:
 static lego_status add_step_of(lg_step **out, lowering *low, const lg_node *node, int index, lg_step_kind kind)
 {
     lg_program *program = low->program;
+    char *name = NULL;
+    int32_t *inputs = NULL;
     lg_step *step;
     int32_t cell;
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_RESERVE(&program->steps, &program->steps_capacity, program->n_steps + 1));
+    LG_TRY(LG_STRDUP(&name, node->name));
+    LG_TRY(LG_CALLOC(&inputs, node->n_inputs));
     LG_TRY(add_cell(&cell, low, node->outputs[index], LG_NONE));
+    for (int32_t i = 0; i < node->n_inputs; i++)
+        inputs[i] = low->cell_of[node->inputs[i]];
     step = &program->steps[program->n_steps];
     memset(step, 0, sizeof(*step));
-    LG_TRY(LG_CALLOC(&step->inputs, node->n_inputs));
-    status = LG_STRDUP(&step->name, node->name);
-    if (status != LEGO_OK) {
-        lg_free(step->inputs);
-        goto done;
-    }
     step->kind = kind;
+    step->name = name;
     step->block = node->block;
     step->residual = LG_NONE;
+    step->inputs = inputs;
+    step->n_inputs = node->n_inputs;
     step->output = cell;
     step->attrs = *node->attrs;
-    step->n_inputs = node->n_inputs;
-    for (int32_t i = 0; i < node->n_inputs; i++)
-        step->inputs[i] = low->cell_of[node->inputs[i]];
+    name = NULL; /* the program owns them now */
+    inputs = NULL;
     program->cells[cell].first = program->n_steps;
     low->cell_of[node->outputs[index]] = cell;
     program->n_steps++;
     *out = step;
 done:
+    lg_free(name);
+    lg_free(inputs);
     return status;
 }
 

@@ -371,8 +371,19 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
 
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
-    static const char *const kinds[] = { "conv", "conv_transpose", "linear", "matmul",   "softmax", "layer_norm",
-                                         NULL,   "act",            "max_pool", "avg_pool", "host", "reorder" };
+    static const char *const kinds[] = {
+        [LG_WORK_CONV] = "conv",
+        [LG_WORK_CONV_TRANSPOSE] = "conv_transpose",
+        [LG_WORK_LINEAR] = "linear",
+        [LG_WORK_MATMUL] = "matmul",
+        [LG_WORK_SOFTMAX] = "softmax",
+        [LG_WORK_LAYER_NORM] = "layer_norm",
+        [LG_WORK_ACT] = "act",
+        [LG_WORK_MAX_POOL] = "max_pool",
+        [LG_WORK_AVG_POOL] = "avg_pool",
+        [LG_WORK_HOST] = "host",
+        [LG_WORK_REORDER] = "reorder",
+    };
     static const char *const binaries[] = { "add", "sub", "mul", "div" };
     char act[64] = "", norm[64] = "";
 

@@ -15,10 +15,10 @@ static int32_t random_transpose(maker *m, int32_t x)
     const int64_t groups = choices[pick(m, 0, 2)], per_group = groups == 1 ? pick(m, 1, 20) : pick(m, 1, 3);
     const int64_t n_out = per_group * groups, r = pick(m, 1, 4), s = pick(m, 1, 3);
     const int64_t dilation = pick(m, 0, 3) ? 1 : 2, stride[2] = { pick(m, 1, 3), pick(m, 1, 2) };
+    const int64_t top = pick(m, 0, r - 1), left = pick(m, 0, s - 1);
     const lg_attrs attrs = { .conv_transpose = { { stride[0], stride[1] },
                                                  { dilation, dilation },
-                                                 { pick(m, 0, r - 1), pick(m, 0, s - 1), pick(m, 0, r - 1),
-                                                   pick(m, 0, s - 1) },
+                                                 { top, left, pick(m, 0, r - 1 - top), pick(m, 0, s - 1 - left) },
                                                  { pick(m, 0, stride[0] - 1), pick(m, 0, stride[1] - 1) },
                                                  groups } };
     char name[48];

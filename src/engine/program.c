@@ -1,0 +1,101 @@
+/* program.c: what a lowered graph says about itself. lower.c makes it.
+ *
+ * What newcomers get wrong: a step owns its list of inputs and shares its tensors with the graph, so a program outlives
+ * the graph it came from. */
+#include "base/alloc.h"
+#include "engine/lower.h"
+
+static const char *const kind_names[] = {
+    [LG_STEP_CONV] = "conv",
+    [LG_STEP_CONV_TRANSPOSE] = "conv_transpose",
+    [LG_STEP_LINEAR] = "linear",
+    [LG_STEP_AFFINE] = "affine",
+    [LG_STEP_BINARY] = "binary",
+    [LG_STEP_ACT] = "act",
+    [LG_STEP_PRELU] = "prelu",
+    [LG_STEP_MAX_POOL] = "max_pool",
+    [LG_STEP_AVG_POOL] = "avg_pool",
+    [LG_STEP_ADAPTIVE_AVG_POOL] = "adaptive_avg_pool",
+    [LG_STEP_ADAPTIVE_MAX_POOL] = "adaptive_max_pool",
+    [LG_STEP_PAD] = "pad",
+    [LG_STEP_UPSAMPLE] = "upsample",
+    [LG_STEP_CONCAT] = "concat",
+    [LG_STEP_SLICE] = "slice",
+    [LG_STEP_PERMUTE] = "permute",
+    [LG_STEP_RESHAPE] = "reshape",
+    [LG_STEP_SHUFFLE] = "shuffle",
+    [LG_STEP_CONSTANT] = "constant",
+    [LG_STEP_MEAN] = "mean",
+    [LG_STEP_SOFTMAX] = "softmax",
+    [LG_STEP_LAYER_NORM] = "layer_norm",
+    [LG_STEP_GROUP_NORM] = "group_norm",
+    [LG_STEP_MATMUL] = "matmul",
+};
+
+const char *lg_step_kind_name(lg_step_kind kind)
+{
+    return kind_names[kind];
+}
+
+void lg_step_describe(lg_str *out, const lg_step *step)
+{
+    static const char *const binaries[] = { "add", "sub", "mul", "div" };
+
+    if (step->kind == LG_STEP_ACT)
+        lg_str_append(out, lg_act_name(step->act.kind));
+    else
+        lg_str_append(out, step->kind == LG_STEP_BINARY ? binaries[step->binary] : lg_step_kind_name(step->kind));
+    if (step->norm.set && step->kind != LG_STEP_AFFINE)
+        lg_str_append(out, ", batch norm folded");
+    if (step->residual != LG_NONE)
+        lg_str_append(out, ", + residual");
+    if (step->act.kind != LG_ACT_NONE && step->kind != LG_STEP_ACT)
+        lg_str_appendf(out, ", %s", lg_act_name(step->act.kind));
+}
+
+int lg_step_is_layer(const lg_step *step)
+{
+    return step->kind == LG_STEP_CONV || step->kind == LG_STEP_CONV_TRANSPOSE || step->kind == LG_STEP_LINEAR;
+}
+
+int64_t lg_step_groups(const lg_step *step)
+{
+    if (step->kind == LG_STEP_CONV)
+        return step->attrs.conv.groups;
+    return step->kind == LG_STEP_CONV_TRANSPOSE ? step->attrs.conv_transpose.groups : 1;
+}
+
+static void step_dispose(lg_step *step)
+{
+    lg_free(step->name);
+    lg_free(step->inputs);
+    lg_tensor_dispose(&step->weight);
+    lg_tensor_dispose(&step->bias);
+    lg_tensor_dispose(&step->norm.gamma);
+    lg_tensor_dispose(&step->norm.beta);
+    lg_tensor_dispose(&step->norm.mean);
+    lg_tensor_dispose(&step->norm.variance);
+}
+
+void lg_program_free(lg_program *program)
+{
+    if (!program)
+        return;
+    for (int32_t i = 0; i < program->n_steps; i++)
+        step_dispose(&program->steps[i]);
+    lg_free(program->steps);
+    lg_free(program->cells);
+    lg_free(program->inputs);
+    lg_free(program->outputs);
+    lg_free(program);
+}
+
+int32_t lg_program_max_inputs(const lg_program *program)
+{
+    int32_t most = 0;
+
+    for (int32_t i = 0; i < program->n_steps; i++)
+        if (program->steps[i].n_inputs > most)
+            most = program->steps[i].n_inputs;
+    return most;
+}
