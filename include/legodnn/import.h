@@ -1,4 +1,4 @@
-/** @file import.h  What other tools write: ONNX files become a lego_model, PyTorch and safetensors weights go into one. */
+/** @file import.h  What other tools write: ONNX and TorchScript files become a lego_model; weights go into one. */
 #ifndef LEGODNN_IMPORT_H
 #define LEGODNN_IMPORT_H
 
@@ -23,6 +23,10 @@ typedef struct lego_import_options {
  * Import an ONNX file, opsets 1 to 21. Constants and shape arithmetic are folded, weights keep their names, the first
  * axis of every input is the batch, of any size. Which ops are known: docs/onnx.md. Untrusted input: everything is
  * checked, and tensors stored beside the file must lie in its folder.
+ *
+ * Or a TorchScript file, traced or scripted, through the torch module: input_dims must be given. Its forward is run once on
+ * random samples and written down, operator by operator; which are known: docs/torchscript.md. Such a file is a program:
+ * import only what you would run.
  *
  * @param out      free with lego_model_free()
  * @param options  NULL for the defaults

@@ -1,18 +1,47 @@
-/* lego_model_import(): other tools' files -> a model. Here only the entry; a format is a family of files: onnx*.c. */
+/* lego_model_import(): other tools' files -> a model. Here only the entry; a format is a family of files: onnx*.c,
+ * script*.c. */
 #include "legodnn/import.h"
 
-#include "base/status.h"
+#include <string.h>
+
+#include "base/buffer.h"
 #include "graph/graph.h"
+#include "import/script.h"
 
 #ifdef LG_WITH_ONNX
 #include "import/onnx.h"
 #endif
+
+static lego_status import_onnx(lg_graph **out, lego_context *context, const char *path,
+                               const lego_import_options *options)
+{
+#ifdef LG_WITH_ONNX
+    return lg_onnx_import(out, context, path, options);
+#else
+    return lg_error(LEGO_EUNSUPPORTED, "%s: this build reads no ONNX files; build with LEGODNN_WITH_ONNX=ON", path);
+#endif
+}
+
+/* TorchScript files are zip archives; nothing else that is imported begins as one. */
+static lego_status is_archive(int *out, const char *path)
+{
+    lg_buffer *file = NULL;
+    lego_status status = LEGO_OK;
+
+    *out = 0;
+    LG_TRY(lg_buffer_map(&file, path));
+    *out = lg_buffer_size(file) >= 4 && memcmp(lg_buffer_data(file), "PK\3\4", 4) == 0;
+done:
+    lg_buffer_unref(file);
+    return status;
+}
 
 lego_status lego_model_import(lego_model **out, lego_context *context, const char *path,
                               const lego_import_options *options)
 {
     lego_import_options opts = LEGO_IMPORT_OPTIONS_INIT;
     lg_graph *graph = NULL;
+    int archive = 0;
     lego_status status = LEGO_OK;
 
     if (!out || !path)
@@ -25,11 +54,11 @@ lego_status lego_model_import(lego_model **out, lego_context *context, const cha
         if (opts.input_dims[i] < 1 || opts.input_dims[i] > INT32_MAX)
             LG_FAIL(LEGO_EINVAL, "input_dims[%d] = %lld is not in [1, %d]", i, (long long)opts.input_dims[i],
                     INT32_MAX);
-#ifdef LG_WITH_ONNX
-    LG_TRY(lg_onnx_import(&graph, context, path, &opts));
-#else
-    LG_FAIL(LEGO_EUNSUPPORTED, "%s: this build reads no ONNX files; build with LEGODNN_WITH_ONNX=ON", path);
-#endif
+    LG_TRY(is_archive(&archive, path));
+    if (archive)
+        LG_TRY(lg_script_import_file(&graph, context, path, &opts));
+    else
+        LG_TRY(import_onnx(&graph, context, path, &opts));
     LG_TRY(lg_model_from_graph(out, graph));
     graph = NULL;
 done:

@@ -131,9 +131,28 @@ uint64_t lg_zip_size(const lg_zip *zip, int32_t entry)
     return zip->sizes[entry];
 }
 
+int lg_zip_is_plain(const lg_zip *zip, int32_t entry)
+{
+    return zip->plain[entry];
+}
+
 int32_t lg_zip_find(const lg_zip *zip, const char *name)
 {
     return lg_name_map_find(&zip->names, name);
+}
+
+static lego_status open_entry(zip_file_t **out, lg_zip *zip, int32_t entry)
+{
+    *out = zip_fopen_index(zip->archive, (zip_uint64_t)entry, 0);
+    if (*out)
+        return LEGO_OK;
+    return lg_error(LEGO_EFORMAT, "%s: entry '%s': %s", zip->path, zip->entry_names[entry], zip_strerror(zip->archive));
+}
+
+static lego_status damaged(const lg_zip *zip, int32_t entry, zip_file_t *file)
+{
+    return lg_error(LEGO_EFORMAT, "%s: entry '%s' is damaged (%s)", zip->path, zip->entry_names[entry],
+                    zip_error_code_zip(zip_file_get_error(file)) ? zip_file_strerror(file) : "another size than it says");
 }
 
 lego_status lg_zip_read(lg_buffer **out, lg_zip *zip, int32_t entry)
@@ -150,19 +169,35 @@ lego_status lg_zip_read(lg_buffer **out, lg_zip *zip, int32_t entry)
         LG_FAIL(LEGO_EUNSUPPORTED, "%s: entry '%s' is compressed or encrypted; torch.save stores entries as they are, "
                 "anything else is not read", zip->path, zip->entry_names[entry]);
     LG_TRY(lg_buffer_create(&buffer, size));
-    file = zip_fopen_index(zip->archive, (zip_uint64_t)entry, 0);
-    if (!file)
-        LG_FAIL(LEGO_EFORMAT, "%s: entry '%s': %s", zip->path, zip->entry_names[entry], zip_strerror(zip->archive));
+    LG_TRY(open_entry(&file, zip, entry));
     got = zip_fread(file, lg_buffer_data(buffer), size);
     /* libzip compares the checksum when a read meets the end. */
     if (got < 0 || (zip_uint64_t)got != size || zip_fread(file, &past_end, 1) != 0)
-        LG_FAIL(LEGO_EFORMAT, "%s: entry '%s' is damaged (%s)", zip->path, zip->entry_names[entry],
-                zip_error_code_zip(zip_file_get_error(file)) ? zip_file_strerror(file) : "truncated");
+        LG_TRY(damaged(zip, entry, file));
     *out = buffer;
     buffer = NULL;
 done:
     if (file)
         zip_fclose(file);
     lg_buffer_unref(buffer);
+    return status;
+}
+
+lego_status lg_zip_check(lg_zip *zip, int32_t entry)
+{
+    zip_file_t *file = NULL;
+    char part[16384];
+    zip_uint64_t total = 0;
+    zip_int64_t got;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(open_entry(&file, zip, entry));
+    while ((got = zip_fread(file, part, sizeof(part))) > 0 && total <= zip->sizes[entry])
+        total += (zip_uint64_t)got;
+    if (got < 0 || total != zip->sizes[entry])
+        LG_TRY(damaged(zip, entry, file));
+done:
+    if (file)
+        zip_fclose(file);
     return status;
 }

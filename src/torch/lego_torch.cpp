@@ -6,6 +6,7 @@
 #include "torch/lego_torch.h"
 
 #include "caching_allocator.hpp"
+#include "script_recorder.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -563,6 +564,26 @@ lego_status adam_step(double *grad_norm, int n, Handle *const *leaves, Handle *c
     });
 }
 
+// --- TorchScript ---
+
+lego_status script_record(const lg_script **out, const char *path, int n_dims, const int64_t *dims) {
+    *out = nullptr;
+    return guarded([&] {
+        at::NoGradGuard no_grad;
+        try {
+            torch::jit::Module module = torch::jit::load(path, c10::Device(c10::DeviceType::CPU));
+            module.eval();
+            const at::Tensor sample = at::rand(at::IntArrayRef(dims, static_cast<size_t>(n_dims)));
+            auto recorder = std::make_unique<lg::ScriptRecorder>(module, sample);
+            *out = lg::ScriptRecorder::release(std::move(recorder));
+        } catch (const lg::ScriptError &error) {
+            throw Refusal(LEGO_EUNSUPPORTED, error.what());
+        }
+    });
+}
+
+void script_free(const lg_script *script) { lg::ScriptRecorder::destroy(script); }
+
 const lg_torch_api api = {
     LG_TORCH_API_VERSION,
     0,
@@ -625,6 +646,8 @@ const lg_torch_api api = {
     backward,
     sgd_step,
     adam_step,
+    script_record,
+    script_free,
 };
 
 } // namespace

@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define LG_TORCH_API_VERSION 1
+#define LG_TORCH_API_VERSION 2
 #define LG_TORCH_ENTRY "lg_torch_api_get"
 
 /* A reference to an ATen tensor. */
@@ -54,6 +54,56 @@ typedef struct lg_torch_adam {
     double max_norm; /* clip the global gradient norm to this; 0 = no clipping */
     int64_t step;    /* 1 for the first step */
 } lg_torch_adam;
+
+/* --- TorchScript: what a module computes, as a flat list --- */
+
+typedef enum lg_script_type {
+    LG_SCRIPT_NONE,
+    LG_SCRIPT_BOOL,    /* integer */
+    LG_SCRIPT_INT,     /* integer, number */
+    LG_SCRIPT_DOUBLE,  /* number */
+    LG_SCRIPT_TEXT,    /* text */
+    LG_SCRIPT_INTS,    /* n, ints; of booleans as well */
+    LG_SCRIPT_DOUBLES, /* n, doubles */
+    LG_SCRIPT_TENSOR,  /* integer: its index */
+    LG_SCRIPT_TENSORS, /* n, ints: their indices */
+    LG_SCRIPT_OTHER
+} lg_script_type;
+
+typedef struct lg_script_arg {
+    int32_t type; /* lg_script_type */
+    int32_t n;
+    int64_t integer;
+    double number;
+    const char *text;
+    const int64_t *ints;
+    const double *doubles;
+} lg_script_arg;
+
+typedef struct lg_script_tensor {
+    const char *name; /* of a parameter or buffer, "layer1.0.conv1.weight"; NULL */
+    const void *data; /* row-major values of a constant; NULL: computed from the input */
+    int32_t dtype;    /* lego_dtype; -1: one that we have no name for */
+    int32_t n_dims;
+    int64_t dims[LEGO_MAX_DIMS]; /* of the run with lg_script.batch samples */
+} lg_script_tensor;
+
+typedef struct lg_script_node {
+    const char *kind;    /* "aten::conv2d" */
+    const char *scope;   /* the module path it comes from, "layer1.0"; "" */
+    const char *problem; /* why it cannot be in a graph; NULL */
+    int32_t n_args, n_outputs;
+    const lg_script_arg *args; /* in the order of the operator's schema */
+    const int32_t *outputs;    /* tensors; lists of them one by one */
+} lg_script_node;
+
+typedef struct lg_script {
+    int64_t batch;
+    int32_t n_nodes, n_tensors, n_inputs, n_outputs;
+    const lg_script_node *nodes; /* in the order in which they ran */
+    const lg_script_tensor *tensors;
+    const int32_t *inputs, *outputs; /* tensors */
+} lg_script;
 
 typedef struct lg_torch_api {
     uint32_t version;   /* LG_TORCH_API_VERSION */
@@ -164,6 +214,12 @@ typedef struct lg_torch_api {
      * clipping, says so. */
     lego_status (*adam_step)(double *grad_norm, int n, lg_torch_tensor *const *leaves, lg_torch_tensor *const *m,
                              lg_torch_tensor *const *v, const lg_torch_adam *options);
+
+    /* --- TorchScript --- */
+    /* Load a TorchScript file on the CPU, for evaluation, and run its forward once on an input of this shape (batch
+     * first), writing down what it computes. Free with script_free(), which takes everything in it along. */
+    lego_status (*script_record)(const lg_script **out, const char *path, int n_dims, const int64_t *dims);
+    void (*script_free)(const lg_script *script);
 } lg_torch_api;
 
 /* What the module exports under the name LG_TORCH_ENTRY. */

@@ -1,4 +1,4 @@
-/* `legodnn import`: other tools' files become models. */
+/* `legodnn import`: other tools' files become models. The library sees from the bytes which tool wrote them. */
 #include "cli.h"
 
 struct import_args {
@@ -44,15 +44,21 @@ done:
 
 const cli_command cmd_import = {
     .name = "import",
-    .summary = "make a model of an ONNX file",
-    .usage = "FILE.onnx [--input NxCxHxW] -o MODEL [--json]",
+    .summary = "make a model of an ONNX or TorchScript file",
+    .usage = "FILE.onnx [--input NxCxHxW] -o MODEL [--json]\n"
+             "FILE.pt --input NxCxHxW -o MODEL [--json]",
     .description = "Reads what torch.onnx.export() and others write (opsets 1 to 21) and writes it as one safetensors file\n"
                    "whose metadata holds the graph; every other command takes that. Weights keep their names, constants\n"
                    "are folded, the first axis of the inputs is the batch. Files with open extents, like height and\n"
                    "width of a fully convolutional network, need --input. Nodes that cannot be imported are all named,\n"
                    "each with the reason; with -v one a line. docs/onnx.md lists which ops pass the ONNX project's tests.\n"
                    "Weights that the file keeps in others are read from its folder. With --json what 'legodnn info'\n"
-                   "says of the new model is printed.",
+                   "says of the new model is printed.\n"
+                   "\n"
+                   "TorchScript: what torch.jit.trace() or torch.jit.script() made and .save() wrote. Its forward is run\n"
+                   "once, on the CPU, on random samples of the shape that --input gives, and written down. Needs the torch\n"
+                   "module; docs/torchscript.md lists the operators. A TorchScript file is a program: import only what you\n"
+                   "would run. A state dict is no module: 'legodnn weights' takes it.",
     .arguments = "FILE",
     .min_args = 1,
     .max_args = 1,
@@ -61,6 +67,7 @@ const cli_command cmd_import = {
     .args_size = sizeof(struct import_args),
     .options = options,
     .examples = "legodnn import resnet50.onnx -o resnet50.safetensors\n"
-                "legodnn import fcn.onnx --input 1x3x512x512 -o fcn.safetensors",
+                "legodnn import fcn.onnx --input 1x3x512x512 -o fcn.safetensors\n"
+                "legodnn import traced.pt --input 1x3x224x224 -o net.safetensors",
     .run = run,
 };

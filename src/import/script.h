@@ -1,0 +1,85 @@
+/* TorchScript -> graph: what the files of the importer share.
+ *
+ *   torch/script_recorder.hpp  file -> lg_script: the tensor operations that forward runs, with every number known
+ *   script.c                   the walk over them, the report, what a converter asks and emits
+ *   script_ops.c               one converter an operator, the table at the end
+ *
+ * Shapes in an lg_script are those of a run with lg_script.batch samples; the first axis of every value is the batch. */
+#ifndef LG_IMPORT_SCRIPT_H
+#define LG_IMPORT_SCRIPT_H
+
+#include "base/str.h"
+#include "graph/name_map.h"
+#include "graph/ops.h"
+#include "legodnn/import.h"
+#include "torch/torch.h"
+
+typedef struct lg_script_import {
+    const lego_context *context;
+    const char *path;
+    const lg_script *script;
+    lg_graph *graph;
+    int32_t *values;   /* by tensor: of the graph, or LG_NONE */
+    int32_t *weights;  /* by tensor, for constants that are used as they are */
+    uint8_t *is_broken, *is_needed; /* by tensor */
+    lg_str report;
+    int32_t n_unsupported, n_unlisted;
+} lg_script_import;
+
+/* A node on its way through a converter. */
+typedef struct lg_script_at {
+    lg_script_import *import;
+    const lg_script_node *node;
+    char *name;        /* unique in the graph */
+    int32_t n_emitted; /* nodes of the graph so far */
+} lg_script_at;
+
+typedef lego_status (*lg_script_converter)(lg_script_at *at);
+typedef struct lg_script_op {
+    const char *kind; /* without "aten::" and the "_" of the form that works in place */
+    lg_script_converter convert;
+} lg_script_op;
+extern const lg_script_op lg_script_ops[]; /* ends with a NULL kind */
+
+lego_status lg_script_import_file(lg_graph **out, const lego_context *context, const char *path,
+                                  const lego_import_options *options);
+/* The same of what was recorded already. */
+lego_status lg_script_convert(lg_graph **out, const lego_context *context, const char *path, const lg_script *script);
+
+/* --- asking --- */
+lego_status lg_script_unsupported(const char *fmt, ...) LG_PRINTF(1, 2);
+/* Argument i; one of type LG_SCRIPT_NONE past the end. */
+const lg_script_arg *lg_script_argument(const lg_script_at *at, int i);
+int lg_script_is_none(const lg_script_at *at, int i);
+lego_status lg_script_int(int64_t *out, const lg_script_at *at, int i);
+lego_status lg_script_number(double *out, const lg_script_at *at, int i);
+/* A list of n integers, or one that stands for all n. */
+lego_status lg_script_ints(int64_t *out, const lg_script_at *at, int i, int n);
+/* An axis behind the batch of a value of n_dims; negative ones count from the end. */
+lego_status lg_script_axis(int64_t *out, const lg_script_at *at, int i, int n_dims);
+/* The recorded shape of an output or of a tensor argument (NULL if it is none). */
+const lg_script_tensor *lg_script_output(const lg_script_at *at, int i);
+const lg_script_tensor *lg_script_tensor_of(const lg_script_at *at, int i);
+const lg_shape *lg_script_shape(const lg_script_at *at, int32_t value);
+
+/* --- emitting --- */
+/* Argument i, a tensor computed from the input, as a value of the graph. */
+lego_status lg_script_input(int32_t *value, lg_script_at *at, int i);
+/* The tensor `index`, or its values as a constant node of n_dims axes if it is a constant. */
+lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t index, int n_dims);
+/* Argument i, a tensor or a number, likewise. */
+lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dims);
+/* A constant node of one number. */
+lego_status lg_script_scalar(int32_t *value, lg_script_at *at, double number, int n_dims);
+/* Argument i, a constant, as a weight of F32 for `slot`; `transposed` swaps its two axes. LG_NONE for None. */
+lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, int transposed);
+lg_attrs lg_script_defaults(lg_op_kind kind);
+lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                           const int32_t *inputs, int n_weights, const int32_t *weights);
+lego_status lg_script_emit_unary(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int32_t input);
+/* Reshape to the recorded shape of output i, if that is another. */
+lego_status lg_script_emit_shape(int32_t *out, lg_script_at *at, int32_t input, const lg_script_tensor *like);
+/* Output i of the node is this value. The shape must be the recorded one. */
+lego_status lg_script_finish(lg_script_at *at, int i, int32_t value);
+
+#endif

@@ -1,0 +1,494 @@
+// A TorchScript module as a flat list of tensor operations: lg_script.
+//
+// The module's forward is inlined and walked node by node on a real input. Numbers, shapes, lists, attributes, branches and
+// loops are evaluated and disappear; what computes a tensor from the input is run and written down with its arguments, as
+// torch.jit.trace would. So traced, scripted and frozen files all come out the same way, and nothing has to be guessed about
+// shapes.
+//
+// A tensor is known by its TensorImpl. An operation that returns its argument (dropout outside training, contiguous)
+// adds nothing. One that writes in place gives the tensor a new number; other views of the same memory are stale from
+// then on, and using one is reported.
+//
+// TorchScript is a language with operators that write files. Only what computes (aten and prim, no side effects) is run;
+// operators without a tensor argument must stand in a list.
+#ifndef LG_TORCH_SCRIPT_RECORDER_HPP
+#define LG_TORCH_SCRIPT_RECORDER_HPP
+
+#include "torch/lego_torch.h"
+
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/inliner.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace lg {
+
+using torch::jit::Block;
+using torch::jit::IValue;
+using torch::jit::Node;
+using torch::jit::Stack;
+using torch::jit::Value;
+
+struct ScriptError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// The recorder is the view that it hands out, so that the view's address is enough to free everything.
+class ScriptRecorder : lg_script {
+public:
+    // `sample`: the input, batch first.
+    ScriptRecorder(torch::jit::Module &module, const at::Tensor &sample) : lg_script{} {
+        for (const auto &parameter : module.named_parameters())
+            names_.emplace(parameter.value.unsafeGetTensorImpl(), parameter.name);
+        for (const auto &buffer : module.named_buffers())
+            names_.emplace(buffer.value.unsafeGetTensorImpl(), buffer.name);
+        auto graph = module.get_method("forward").graph()->copy();
+        torch::jit::Inline(*graph);
+        if (graph->inputs().size() != 2)
+            throw ScriptError("forward takes " + std::to_string(graph->inputs().size() - 1) +
+                              " inputs; modules of one are imported");
+        env_[graph->inputs()[0]] = module._ivalue();
+        env_[graph->inputs()[1]] = sample;
+        inputs_.push_back(computed(sample));
+        run(*graph->block());
+        for (const Value *output : graph->outputs())
+            finish(get(output));
+        if (outputs_.empty())
+            throw ScriptError("forward returns no tensor that depends on its input");
+        batch = sample.size(0);
+        n_nodes = static_cast<int32_t>(nodes_.size());
+        n_tensors = static_cast<int32_t>(tensors_.size());
+        n_inputs = static_cast<int32_t>(inputs_.size());
+        n_outputs = static_cast<int32_t>(outputs_.size());
+        nodes = nodes_.data();
+        tensors = tensors_.data();
+        inputs = inputs_.data();
+        outputs = outputs_.data();
+        env_.clear();
+    }
+
+    static const lg_script *release(std::unique_ptr<ScriptRecorder> recorder) { return recorder.release(); }
+    static void destroy(const lg_script *script) { delete static_cast<const ScriptRecorder *>(script); }
+
+private:
+    static constexpr int64_t max_steps = 1000000;
+
+    std::unordered_map<const at::TensorImpl *, std::string> names_; // of parameters and buffers
+    std::unordered_map<const Value *, IValue> env_;
+    std::unordered_map<const at::TensorImpl *, int32_t> ids_;        // computed from the input; -1: stale
+    std::unordered_map<const at::TensorImpl *, int32_t> constants_;
+    std::vector<at::Tensor> kept_; // so that no TensorImpl is used twice
+    std::vector<lg_script_tensor> tensors_;
+    std::vector<lg_script_node> nodes_;
+    std::vector<int32_t> inputs_, outputs_;
+    std::deque<std::string> texts_;
+    std::deque<std::vector<lg_script_arg>> args_;
+    std::deque<std::vector<int64_t>> ints_;
+    std::deque<std::vector<double>> doubles_;
+    std::deque<std::vector<int32_t>> output_ids_;
+    int64_t steps_ = 0;
+
+    const char *keep(std::string text) {
+        texts_.push_back(std::move(text));
+        return texts_.back().c_str();
+    }
+
+    const IValue &get(const Value *value) {
+        const auto found = env_.find(value);
+        if (found == env_.end())
+            throw ScriptError("value %" + value->debugName() + " is used before it is computed");
+        return found->second;
+    }
+
+    // --- tensors ---
+
+    int32_t add(const at::Tensor &tensor) {
+        if (tensor.dim() > LEGO_MAX_DIMS)
+            throw ScriptError("a tensor of " + std::to_string(tensor.dim()) + " dimensions");
+        lg_script_tensor entry{};
+        entry.dtype = dtype_of(tensor);
+        entry.n_dims = static_cast<int32_t>(tensor.dim());
+        for (int64_t i = 0; i < tensor.dim(); i++)
+            entry.dims[i] = tensor.size(i);
+        kept_.push_back(tensor);
+        tensors_.push_back(entry);
+        return static_cast<int32_t>(tensors_.size()) - 1;
+    }
+
+    int32_t computed(const at::Tensor &tensor) {
+        const int32_t id = add(tensor);
+        ids_[tensor.unsafeGetTensorImpl()] = id;
+        return id;
+    }
+
+    int32_t constant(const at::Tensor &tensor) {
+        const auto found = constants_.find(tensor.unsafeGetTensorImpl());
+        if (found != constants_.end())
+            return found->second;
+        const at::Tensor dense = tensor.detach().to(at::kCPU).contiguous();
+        const int32_t id = add(dense);
+        const auto name = names_.find(tensor.unsafeGetTensorImpl());
+        kept_.push_back(tensor);
+        tensors_[static_cast<size_t>(id)].data = dense.data_ptr();
+        tensors_[static_cast<size_t>(id)].name = name == names_.end() ? nullptr : keep(name->second);
+        constants_[tensor.unsafeGetTensorImpl()] = id;
+        return id;
+    }
+
+    static int32_t dtype_of(const at::Tensor &tensor) {
+        switch (tensor.scalar_type()) {
+        case at::kFloat: return LEGO_DTYPE_F32;
+        case at::kDouble: return LEGO_DTYPE_F64;
+        case at::kHalf: return LEGO_DTYPE_F16;
+        case at::kBFloat16: return LEGO_DTYPE_BF16;
+        case at::kLong: return LEGO_DTYPE_I64;
+        case at::kInt: return LEGO_DTYPE_I32;
+        case at::kShort: return LEGO_DTYPE_I16;
+        case at::kChar: return LEGO_DTYPE_I8;
+        case at::kByte: return LEGO_DTYPE_U8;
+        case at::kBool: return LEGO_DTYPE_BOOL;
+        default: return -1; // complex, quantised
+        }
+    }
+
+    template <class Visit>
+    static void each_tensor(const IValue &value, const Visit &visit) {
+        if (value.isTensor()) {
+            if (value.toTensor().defined())
+                visit(value.toTensor());
+        } else if (value.isTensorList()) {
+            for (const at::Tensor &tensor : value.toTensorVector())
+                visit(tensor);
+        } else if (value.isList()) {
+            for (const IValue &item : value.toListRef())
+                each_tensor(item, visit);
+        } else if (value.isTuple()) {
+            for (const IValue &item : value.toTupleRef().elements())
+                each_tensor(item, visit);
+        } else if (value.isGenericDict()) {
+            for (const auto &item : value.toGenericDict())
+                each_tensor(item.value(), visit);
+        }
+    }
+
+    bool is_computed(const IValue &value) const {
+        bool found = false;
+        each_tensor(value, [&](const at::Tensor &t) { found |= ids_.count(t.unsafeGetTensorImpl()) != 0; });
+        return found;
+    }
+
+    void finish(const IValue &value) {
+        each_tensor(value, [&](const at::Tensor &tensor) {
+            const auto id = ids_.find(tensor.unsafeGetTensorImpl());
+            if (id == ids_.end())
+                throw ScriptError("an output does not depend on the input");
+            if (id->second < 0)
+                throw ScriptError("an output was changed in place through a view of it");
+            outputs_.push_back(id->second);
+        });
+    }
+
+    // --- arguments ---
+
+    lg_script_arg argument(const IValue &value, std::string *problem) {
+        lg_script_arg arg{};
+        arg.type = LG_SCRIPT_OTHER;
+        if (value.isNone()) {
+            arg.type = LG_SCRIPT_NONE;
+        } else if (value.isTensor()) {
+            arg.type = value.toTensor().defined() ? LG_SCRIPT_TENSOR : LG_SCRIPT_NONE;
+            if (value.toTensor().defined())
+                arg.integer = reference(value.toTensor(), problem);
+        } else if (value.isBool()) {
+            arg.type = LG_SCRIPT_BOOL;
+            arg.integer = value.toBool();
+            arg.number = value.toBool();
+        } else if (value.isInt()) {
+            arg.type = LG_SCRIPT_INT;
+            arg.integer = value.toInt();
+            arg.number = static_cast<double>(value.toInt());
+        } else if (value.isDouble()) {
+            arg.type = LG_SCRIPT_DOUBLE;
+            arg.number = value.toDouble();
+        } else if (value.isString()) {
+            arg.type = LG_SCRIPT_TEXT;
+            arg.text = keep(value.toStringRef());
+        } else if (value.isIntList() || value.isBoolList() || value.isTensorList()) {
+            std::vector<int64_t> items;
+            arg.type = value.isTensorList() ? LG_SCRIPT_TENSORS : LG_SCRIPT_INTS;
+            if (value.isIntList())
+                items = value.toIntVector();
+            else if (value.isBoolList())
+                for (const bool item : value.toBoolList())
+                    items.push_back(item);
+            else
+                for (const at::Tensor &tensor : value.toTensorVector())
+                    items.push_back(reference(tensor, problem));
+            arg.n = static_cast<int32_t>(items.size());
+            ints_.push_back(std::move(items));
+            arg.ints = ints_.back().data();
+        } else if (value.isDoubleList()) {
+            doubles_.push_back(value.toDoubleVector());
+            arg.type = LG_SCRIPT_DOUBLES;
+            arg.n = static_cast<int32_t>(doubles_.back().size());
+            arg.doubles = doubles_.back().data();
+        }
+        return arg;
+    }
+
+    int32_t reference(const at::Tensor &tensor, std::string *problem) {
+        const auto id = ids_.find(tensor.unsafeGetTensorImpl());
+        if (id == ids_.end())
+            return constant(tensor);
+        if (id->second < 0) {
+            *problem = "reads a tensor that was changed in place through another view of it";
+            return 0;
+        }
+        return id->second;
+    }
+
+    // The module path that the node was inlined from: "layer1.0".
+    static std::string scope_of(const Node *node) {
+        std::string scope;
+        if (const auto stack = node->callstack()) {
+            for (const auto &entry : (*stack)->vec()) {
+                const auto &instance = std::get<2>(entry);
+                if (!instance || instance->instance_name().empty() || instance->instance_name() == "SELF")
+                    continue;
+                scope += (scope.empty() ? "" : ".") + instance->instance_name();
+            }
+        }
+        return scope;
+    }
+
+    void record(const Node *node, const std::vector<IValue> &inputs, const std::vector<at::Tensor> &results,
+                std::string problem) {
+        lg_script_node entry{};
+        std::vector<lg_script_arg> args;
+        std::vector<int32_t> outputs;
+        for (const IValue &input : inputs)
+            args.push_back(argument(input, &problem));
+        for (const at::Tensor &result : results)
+            outputs.push_back(computed(result));
+        args_.push_back(std::move(args));
+        output_ids_.push_back(std::move(outputs));
+        entry.kind = keep(node->kind().toQualString());
+        entry.scope = keep(scope_of(node));
+        entry.problem = problem.empty() ? nullptr : keep(problem);
+        entry.n_args = static_cast<int32_t>(args_.back().size());
+        entry.n_outputs = static_cast<int32_t>(output_ids_.back().size());
+        entry.args = args_.back().data();
+        entry.outputs = output_ids_.back().data();
+        nodes_.push_back(entry);
+    }
+
+    // --- running ---
+
+    void run(Block &block) {
+        for (Node *node : block.nodes())
+            step(node);
+    }
+
+    void step(Node *node) {
+        if (++steps_ > max_steps)
+            throw ScriptError("forward takes more than " + std::to_string(max_steps) + " steps");
+        switch (node->kind()) {
+        case c10::prim::Constant: {
+            const auto value = torch::jit::toIValue(node->output());
+            env_[node->output()] = value ? *value : IValue();
+            return;
+        }
+        case c10::prim::GetAttr:
+            env_[node->output()] = get(node->input()).toObject()->getAttr(node->s(c10::attr::name));
+            return;
+        case c10::prim::ListConstruct: return construct_list(node);
+        case c10::prim::TupleConstruct:
+            env_[node->output()] = c10::ivalue::Tuple::create(all_inputs(node));
+            return;
+        case c10::prim::DictConstruct: return construct_dict(node);
+        case c10::prim::TupleUnpack: return unpack(node, get(node->input()).toTupleRef().elements().vec());
+        case c10::prim::ListUnpack: return unpack(node, get(node->input()).toListRef().vec());
+        case c10::prim::If: return branch(node);
+        case c10::prim::Loop: return loop(node);
+        case c10::prim::RaiseException:
+            throw ScriptError("forward raises an exception for this input: " +
+                              (get(node->input(0)).isString() ? get(node->input(0)).toStringRef() : ""));
+        case c10::prim::Uninitialized: env_[node->output()] = IValue(); return;
+        case c10::prim::unchecked_cast: env_[node->output()] = get(node->input()); return;
+        case c10::prim::Print:
+        case c10::aten::warn:
+            return;
+        default: call(node);
+        }
+    }
+
+    std::vector<IValue> all_inputs(const Node *node) {
+        std::vector<IValue> inputs;
+        for (const Value *input : node->inputs())
+            inputs.push_back(get(input));
+        return inputs;
+    }
+
+    void unpack(const Node *node, const std::vector<IValue> &items) {
+        if (items.size() != node->outputs().size())
+            throw ScriptError("a list of " + std::to_string(items.size()) + " items is unpacked into " +
+                              std::to_string(node->outputs().size()));
+        for (size_t i = 0; i < items.size(); i++)
+            env_[node->outputs()[i]] = items[i];
+    }
+
+    void construct_list(Node *node) {
+        const auto element = node->output()->type()->expectRef<c10::ListType>().getElementType();
+        c10::impl::GenericList list(element);
+        for (const Value *input : node->inputs())
+            list.push_back(get(input));
+        env_[node->output()] = IValue(list);
+    }
+
+    void construct_dict(Node *node) {
+        const auto &type = node->output()->type()->expectRef<c10::DictType>();
+        c10::impl::GenericDict dict(type.getKeyType(), type.getValueType());
+        for (size_t i = 0; i + 1 < node->inputs().size(); i += 2)
+            dict.insert_or_assign(get(node->inputs()[i]), get(node->inputs()[i + 1]));
+        env_[node->output()] = IValue(dict);
+    }
+
+    void branch(Node *node) {
+        Block &taken = *node->blocks()[get(node->input()).toBool() ? 0 : 1];
+        run(taken);
+        for (size_t i = 0; i < node->outputs().size(); i++)
+            env_[node->outputs()[i]] = get(taken.outputs()[i]);
+    }
+
+    // inputs: trip count, condition, carried values; body: (trip, carried) -> (condition, carried)
+    void loop(Node *node) {
+        const int64_t trips = get(node->inputs()[0]).toInt();
+        bool go_on = get(node->inputs()[1]).toBool();
+        Block &body = *node->blocks()[0];
+        std::vector<IValue> carried;
+        for (size_t i = 2; i < node->inputs().size(); i++)
+            carried.push_back(get(node->inputs()[i]));
+        for (int64_t trip = 0; go_on && trip < trips; trip++) {
+            if (++steps_ > max_steps)
+                throw ScriptError("forward takes more than " + std::to_string(max_steps) + " steps");
+            env_[body.inputs()[0]] = trip;
+            for (size_t i = 0; i < carried.size(); i++)
+                env_[body.inputs()[i + 1]] = carried[i];
+            run(body);
+            go_on = get(body.outputs()[0]).toBool();
+            for (size_t i = 0; i < carried.size(); i++)
+                carried[i] = get(body.outputs()[i + 1]);
+        }
+        unpack(node, carried);
+    }
+
+    // Operators that compute numbers, lists or constant tensors and have no tensor argument.
+    static bool is_harmless(const std::string &name) {
+        static const std::unordered_set<std::string> known = {
+            "aten::add", "aten::sub", "aten::mul", "aten::div", "aten::floordiv", "aten::floor_divide",
+            "aten::remainder", "aten::fmod", "aten::neg", "aten::pow", "aten::sqrt", "aten::floor", "aten::ceil",
+            "aten::round", "aten::abs", "aten::min", "aten::max", "prim::min", "prim::max", "prim::abs", "aten::log",
+            "aten::exp", "aten::Int", "aten::Float", "aten::Bool", "aten::IntImplicit", "aten::FloatImplicit",
+            "aten::ScalarImplicit", "prim::NumToTensor", "aten::eq", "aten::ne", "aten::lt", "aten::le", "aten::gt",
+            "aten::ge", "aten::__and__", "aten::__or__", "aten::__not__", "aten::__is__", "aten::__isnot__",
+            "aten::__getitem__", "aten::__contains__", "aten::_set_item", "aten::len", "aten::append", "aten::slice",
+            "aten::list", "aten::range_length", "aten::__range_length", "aten::__derive_index", "aten::format",
+            "aten::str", "aten::size", "aten::dim", "aten::extend", "aten::copy", "aten::keys", "aten::values",
+            "aten::items", "aten::sum", "prim::TupleIndex", "prim::dtype", "prim::device", "prim::min", "prim::max",
+            "aten::zeros", "aten::ones", "aten::full", "aten::empty", "aten::arange", "aten::linspace", "aten::tensor",
+            "aten::scalar_tensor", "aten::eye",
+        };
+        return known.count(name) != 0;
+    }
+
+    // Operators that ask for a tensor's form, not for its values.
+    static bool asks_for_form(const std::string &name) {
+        static const std::unordered_set<std::string> known = {
+            "aten::size", "aten::dim", "aten::numel", "aten::stride", "aten::len", "aten::is_floating_point",
+            "aten::is_complex", "aten::is_contiguous", "prim::dtype", "prim::device", "prim::layout", "prim::shape",
+            "prim::requires_grad", "prim::is_cuda", "prim::is_sparse", "prim::is_quantized", "prim::is_mkldnn",
+            "prim::ndim", "aten::__is__", "aten::__isnot__", "aten::__getitem__", "aten::__contains__", "aten::append",
+            "aten::extend", "aten::_set_item",
+        };
+        return known.count(name) != 0;
+    }
+
+    void call(Node *node) {
+        const std::string name = node->kind().toQualString();
+        const torch::jit::Operator *op = node->maybeOperator();
+        const std::vector<IValue> inputs = all_inputs(node);
+        bool has_tensor = false, depends = false;
+        for (const IValue &input : inputs) {
+            each_tensor(input, [&](const at::Tensor &) { has_tensor = true; });
+            depends |= is_computed(input);
+        }
+        if (!op || (!node->kind().is_aten() && !node->kind().is_prim()) || node->hasSideEffects() ||
+            (!has_tensor && !is_harmless(name)))
+            throw ScriptError(name + (scope_of(node).empty() ? "" : " in " + scope_of(node)) +
+                              " is none of the operators that are run; rewrite the module without it");
+        Stack stack(inputs.begin(), inputs.end());
+        node->getOperation()(stack);
+        if (stack.size() != node->outputs().size())
+            throw ScriptError(name + " gives another number of results than it says");
+        for (size_t i = 0; i < stack.size(); i++)
+            env_[node->outputs()[i]] = stack[i];
+        if (depends)
+            note(node, name, op->schema(), inputs, stack);
+    }
+
+    // Write down what `node` made, if it made anything.
+    void note(const Node *node, const std::string &name, const c10::FunctionSchema &schema,
+              const std::vector<IValue> &inputs, const Stack &stack) {
+        std::vector<at::Tensor> results;
+        const bool form = asks_for_form(name);
+        bool only_numbers = !form;
+        for (const IValue &output : stack) {
+            each_tensor(output, [&](const at::Tensor &tensor) {
+                only_numbers = false;
+                if (!form && ids_.count(tensor.unsafeGetTensorImpl()) == 0)
+                    results.push_back(tensor);
+            });
+        }
+        const at::Tensor *written = written_tensor(schema, inputs);
+        if (only_numbers) {
+            record(node, inputs, {}, "makes numbers of computed values: what depends on the data cannot be a graph");
+        } else if (written && !form) {
+            record_write(node, inputs, *written);
+        } else if (!results.empty()) {
+            record(node, inputs, results, "");
+        }
+    }
+
+    static const at::Tensor *written_tensor(const c10::FunctionSchema &schema, const std::vector<IValue> &inputs) {
+        for (size_t i = 0; i < schema.arguments().size() && i < inputs.size(); i++) {
+            const c10::AliasInfo *alias = schema.arguments()[i].alias_info();
+            if (alias && alias->isWrite() && inputs[i].isTensor())
+                return &inputs[i].toTensor();
+        }
+        return nullptr;
+    }
+
+    // The written tensor is a new one from here on; what else shares its memory is stale.
+    void record_write(const Node *node, const std::vector<IValue> &inputs, const at::Tensor &written) {
+        const auto *memory = written.storage().unsafeGetStorageImpl();
+        record(node, inputs, {written}, "");
+        for (const at::Tensor &other : kept_) {
+            const auto id = ids_.find(other.unsafeGetTensorImpl());
+            if (id != ids_.end() && other.unsafeGetTensorImpl() != written.unsafeGetTensorImpl() &&
+                other.storage().unsafeGetStorageImpl() == memory)
+                id->second = -1;
+        }
+    }
+};
+
+} // namespace lg
+
+#endif

@@ -1,0 +1,299 @@
+/* TorchScript files into graphs: what libtorch compiles, saves and computes is computed by the imported graph as well, for
+ * another batch than it was recorded with; and what cannot be imported is named completely. */
+#include "support/exact.h"
+
+#include <math.h>
+
+#include "import/script.h"
+#include "support/files.h"
+#include "support/pt_files.h"
+#include "support/script_modules.h"
+
+#define N 3 /* samples; the importer records with 2 */
+#define MAX_VALUES 100000
+
+typedef struct script_case {
+    const char *name;
+    const char *body;       /* of forward(self, x) */
+    const char *parameters;
+    int64_t dims[5];        /* of a sample, up to the first 0 */
+    const char *ops;        /* that the graph must have, "conv2d relu" */
+} script_case;
+
+static int64_t sample_dims(int64_t out[LEGO_MAX_DIMS], int *n_dims, const script_case *c, int64_t n)
+{
+    int64_t count = n;
+
+    out[0] = n;
+    for (*n_dims = 1; c->dims[*n_dims - 1] != 0; (*n_dims)++) {
+        out[*n_dims] = c->dims[*n_dims - 1];
+        count *= out[*n_dims];
+    }
+    return count;
+}
+
+static void write_module(const char *path, const char *body, const char *parameters)
+{
+    char *source = lg_asprintf("def forward(self, x):\n    %s\n", body);
+    const char *error = script_write(path, source, parameters);
+
+    if (error)
+        fail_msg("libtorch refuses\n%s\n%s", source, error);
+    lg_free(source);
+}
+
+static lego_status import_shape(lego_model **out, const char *path, int n_dims, const int64_t *dims)
+{
+    lego_import_options options = LEGO_IMPORT_OPTIONS_INIT;
+
+    options.n_input_dims = n_dims;
+    for (int i = 0; i < n_dims; i++)
+        options.input_dims[i] = dims[i];
+    options.input_dims[0] = 1;
+    return lego_model_import(out, NULL, path, &options);
+}
+
+static int has_op(const lg_graph *graph, const char *name, size_t length)
+{
+    for (int32_t i = 0; i < graph->n_nodes; i++)
+        if (strlen(graph->nodes[i].op->name) == length && strncmp(graph->nodes[i].op->name, name, length) == 0)
+            return 1;
+    return 0;
+}
+
+static void check_ops(const script_case *c, const lg_graph *graph)
+{
+    for (const char *op = c->ops; *op;) {
+        const size_t length = strcspn(op, " ");
+        if (!has_op(graph, op, length))
+            fail_msg("%s: the graph has no %.*s", c->name, (int)length, op);
+        op += length + (op[length] == ' ');
+    }
+}
+
+static void check_case(void **state, const script_case *c)
+{
+    static float want[MAX_VALUES];
+    const char *path = in_folder(state, "m.pt");
+    int64_t dims[LEGO_MAX_DIMS], n_want = MAX_VALUES;
+    int n_dims;
+    const int64_t n_x = sample_dims(dims, &n_dims, c, N);
+    lego_model *model;
+    float *x, *y;
+    const char *error;
+
+    write_module(path, c->body, c->parameters);
+    x = random_values(n_x, 3);
+    error = script_run(path, n_dims, dims, x, want, &n_want);
+    if (error)
+        fail_msg("%s: libtorch: %s", c->name, error);
+    if (import_shape(&model, path, n_dims, dims) != LEGO_OK)
+        fail_msg("%s: %s", c->name, lego_last_error());
+    check_ops(c, model->graph);
+    assert_int_equal(n_want, N * lg_value_elements(&model->graph->values[model->graph->outputs[0]]));
+    y = run_exact(model->graph, x, N);
+    for (int64_t i = 0; i < n_want; i++)
+        if (!(fabs((double)y[i] - want[i]) <= 1e-5 + 1e-4 * fabs(want[i])))
+            fail_msg("%s: element %lld is %.7g, torch has %.7g", c->name, (long long)i, (double)y[i], (double)want[i]);
+    lg_free(x);
+    lg_free(y);
+    lego_model_free(model);
+}
+
+#define CONV "torch.conv2d(x, self.conv.weight, self.conv.bias, [1, 1], [1, 1])"
+#define CONV_WEIGHTS "conv.weight:6,3,3,3 conv.bias:6"
+
+static const script_case cases[] = {
+    { "conv2d", "return torch.conv2d(x, self.w, None, [2, 1], [1, 2], [2, 1], 2)", "w:4,2,3,3", { 4, 9, 8 }, "conv2d" },
+    { "conv2d same", "return torch.conv2d(x, self.w, self.b, [1, 1], 'same', [2, 1])", "w:4,3,4,3 b:4", { 3, 9, 8 },
+      "conv2d" },
+    { "conv2d valid", "return torch.conv2d(x, self.w, self.b, [2, 2], 'valid')", "w:4,3,4,3 b:4", { 3, 9, 8 }, "conv2d" },
+    { "conv_transpose2d", "return torch.conv_transpose2d(x, self.w, self.b, [2, 3], [1, 0], [1, 2], 1, [1, 1])",
+      "w:3,4,3,3 b:4", { 3, 5, 4 }, "conv_transpose2d" },
+    { "linear", "return torch.linear(x, self.w, self.b)", "w:5,7 b:5", { 7 }, "linear" },
+    { "addmm", "return torch.addmm(self.b, x, self.w.t())", "w:5,7 b:5", { 7 }, "linear" },
+    { "matmul", "y = torch.matmul(x, self.w)\n    return torch.matmul(y, x.transpose(1, 2))", "w:6,6", { 4, 6 },
+      "linear matmul permute" },
+    { "batch_norm", "return torch.batch_norm(" CONV ", self.g, self.b, self.m, self.v, False, 0.1, 1e-3, True)",
+      CONV_WEIGHTS " g:6 b:6 m:6 +v:6", { 3, 6, 6 }, "batch_norm" },
+    { "layer_norm", "return torch.layer_norm(x, [5, 6], self.g, self.b, 1e-4)", "g:5,6 b:5,6", { 4, 5, 6 },
+      "layer_norm" },
+    { "group_norm", "return torch.group_norm(x, 2, self.g, self.b, 1e-4)", "g:4 b:4", { 4, 5, 6 }, "group_norm" },
+    { "instance_norm", "return torch.instance_norm(x, self.g, self.b, None, None, True, 0.1, 1e-4, True)", "g:4 b:4",
+      { 4, 5, 6 }, "group_norm" },
+    { "activations",
+      "y = torch.sigmoid(x) + torch.tanh(x) + torch.hardsigmoid(x) + torch.hardswish(x)\n"
+      "    y = y + torch.silu(x) + torch.gelu(x) + torch.leaky_relu(x, 0.2)\n"
+      "    y = y + torch.gelu(x, approximate='tanh') + torch.relu6(3.0 * x)\n"
+      "    y = y + torch.hardtanh(x, -0.5, 0.25) + torch.clamp(x, max=0.3) + torch.prelu(x, self.p)\n"
+      "    return torch.softmax(y, -1) + torch.relu(y)",
+      "p:4", { 4, 5 }, "sigmoid tanh hard_sigmoid hard_swish silu gelu leaky_relu clip prelu softmax relu" },
+    { "arithmetic",
+      "y = torch.add(x, self.c, alpha=0.5) - torch.sub(x, 2.0, alpha=3) * self.d + (1.0 - x) / 4.0\n"
+      "    return -y / self.e + torch.pow(x, 2) - torch.square(y)",
+      "c:4,1,1 d:1,4,5,6 +e:6", { 4, 5, 6 }, "add sub mul div constant" },
+    { "pools",
+      "y = torch.max_pool2d(x, [3, 3], [2, 2], [1, 1], [1, 1], True)\n"
+      "    z = torch.avg_pool2d(x, [3, 3], [2, 2], [1, 1], True, False)\n"
+      "    return (y + z)[:, :, 1:, 1:] + torch.avg_pool2d(x, 2, 2, 0, True)",
+      "", { 3, 8, 8 }, "max_pool avg_pool" },
+    { "global pools",
+      "m, indices = torch.adaptive_max_pool2d(x, [1, 1])\n"
+      "    y = torch.adaptive_avg_pool2d(x, [1, 1]) + m\n    return torch.flatten(y, 1) + torch.mean(x, [2, 3])",
+      "", { 3, 7, 5 }, "adaptive_avg_pool adaptive_max_pool flatten mean" },
+    { "resizing",
+      "y = torch.upsample_nearest2d(x, None, [2.0, 2.0])\n"
+      "    z = torch.upsample_bilinear2d(x, [10, 12], False)\n"
+      "    u = torch.upsample_bilinear2d(x, y.shape[2:], True)\n"
+      "    return torch.pad(torch.constant_pad_nd(y + z * u, [0, 1], 2.0), [1, 1, 0, 3], value=0.5)",
+      "", { 2, 5, 6 }, "upsample pad" },
+    { "views",
+      "y = x.view(x.size(0), -1).reshape([x.shape[0], 4, 30]).unsqueeze(2).squeeze(2)\n"
+      "    return y.permute([0, 2, 1]).contiguous().view(-1, 5, 24)",
+      "", { 4, 5, 6 }, "reshape permute" },
+    { "channel shuffle and pixel shuffle",
+      "b, c, h, w = x.shape\n"
+      "    y = x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)\n"
+      "    return torch.pixel_shuffle(torch.channel_shuffle(y, 4), 2)",
+      "", { 8, 3, 4 }, "reshape permute" },
+    { "cutting and joining",
+      "a, b = torch.chunk(x, 2, 1)\n"
+      "    c, d, e = torch.split(x, [1, 2, 3], 1)\n"
+      "    f = torch.stack([x[:, 0], x.select(1, 3)], 1)\n"
+      "    g = torch.unbind(x[:, 1:3, :, -2:], 3)\n"
+      "    return torch.cat([a * b, c, d, e, f, torch.relu(a)], 1) + torch.mean(torch.stack([g[1], g[0]], 3), [1, 2, 3], True)",
+      "", { 6, 4, 5 }, "split slice concat reshape" },
+    { "in place",
+      "y = " CONV "\n    z = torch.relu_(y)\n    y.add_(0.5)\n    y *= 2.0\n    return y + z", CONV_WEIGHTS, { 3, 5, 5 },
+      "relu add mul" },
+    { "dropout and casts",
+      "y = torch.dropout(x, 0.5, self.training)\n    return torch.relu(y.to(6)).clone().detach()", "",
+      { 3, 4 }, "relu" },
+    { "branches and loops",
+      "y = x\n    ys = [x]\n    for i in range(3):\n        if i % 2 == 0 and x.dim() == 4:\n            y = " CONV "[:, :3] + y\n"
+      "        else:\n            y = torch.relu(y)\n        ys.append(y)\n    assert len(ys) == 4\n"
+      "    return {'out': torch.cat(ys, 1), 'last': y}",
+      CONV_WEIGHTS, { 3, 5, 5 }, "conv2d relu concat" },
+    { "tuples", "a = torch.relu(x)\n    t = (a, x)\n    u, v = t\n    return (u * v, u)", "", { 3, 4 }, "relu mul" },
+};
+
+static void test_script__computes_what_torch_computes(void **state)
+{
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check_case(state, &cases[i]);
+}
+
+static void test_script__names_are_those_of_the_modules(void **state)
+{
+    const char *path = in_folder(state, "m.pt");
+    lego_model *model;
+
+    write_module(path, "return torch.relu(" CONV " + torch.conv2d(x, self.conv.weight, None, [1, 1], [1, 1]))",
+                 CONV_WEIGHTS);
+    assert_ok(import_shape(&model, path, 4, (int64_t[]){ 1, 3, 6, 6 }));
+    assert_int_equal(model->graph->n_weights, 2); /* shared by both convolutions */
+    assert_true(lg_graph_find_weight(model->graph, "conv.weight") != LG_NONE);
+    assert_true(lg_graph_find_weight(model->graph, "conv.bias") != LG_NONE);
+    assert_true(lg_graph_find_node(model->graph, "conv") != LG_NONE);
+    assert_true(lg_graph_find_node(model->graph, "conv_2") != LG_NONE);
+    lego_model_free(model);
+}
+
+static void refuse(void **state, const char *body, const char *parameters, const char *const *says)
+{
+    const char *path = in_folder(state, "m.pt");
+    lego_model *model;
+
+    write_module(path, body, parameters);
+    assert_fails(LEGO_EUNSUPPORTED, import_shape(&model, path, 4, (int64_t[]){ 1, 3, 6, 6 }));
+    assert_null(model);
+    assert_says("m.pt");
+    for (; *says; says++)
+        assert_says(*says);
+}
+#define REFUSE(body, parameters, ...) refuse(state, body, parameters, (const char *const[]){ __VA_ARGS__, NULL })
+
+static void test_script__all_that_cannot_be_imported_is_named(void **state)
+{
+    REFUSE("y = torch.sin(x)\n    return torch.relu(torch.cumsum(x, 1)) + torch.cosh(y)", "", "3 operations",
+           "'sin' (aten::sin): this operator is unknown", "'cumsum' (aten::cumsum)",
+           "'cosh' (aten::cosh)");
+    REFUSE("return x.permute(1, 0, 2, 3)", "", "moves the batch out of the first axis");
+    REFUSE("return torch.softmax(x, 0)", "", "along axis 0, which is the batch");
+    REFUSE("return x.view(-1, 6)", "", "moves the batch out of the first axis");
+    REFUSE("return torch.cat([x, x], 0)", "", "along axis 0, which is the batch");
+    REFUSE("if bool(x.sum() > 0):\n        x = -x\n    return x", "", "what depends on the data cannot be a graph");
+    REFUSE("return torch.dropout(x, 0.5, True)", "", "drops at random");
+    REFUSE("return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-3, True)", "",
+           "the batch's own statistics");
+    REFUSE("y = x[:, 0]\n    y.relu_()\n    return x", "", "changed in place through a view");
+    REFUSE("torch.save(x, 'stolen')\n    return x", "", "aten::save");
+    REFUSE("assert x.size(1) == 4, 'four channels'\n    return x", "", "raises an exception", "four channels");
+    REFUSE("return self.w", "w:3", "does not depend on the input");
+    REFUSE("while True:\n        pass\n    return x", "", "steps");
+    REFUSE("return x + torch.arange(x.size(0)).view(-1, 1, 1, 1)", "", "constant");
+}
+
+static void test_script__files_that_are_no_modules(void **state)
+{
+    const char *path = in_folder(state, "m.pt");
+    static char zeros[(64 << 20) + 1];
+    const int64_t dims[4] = { 1, 3, 6, 6 };
+    lego_model *model;
+    char *data;
+    size_t size;
+
+    write_module(path, "return " CONV, CONV_WEIGHTS);
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, path, NULL));
+    assert_says("--input");
+    assert_fails(LEGO_EBACKEND, import_shape(&model, path, 4, (int64_t[]){ 1, 4, 6, 6 }));
+    assert_says("channels");
+    assert_ok(lg_file_read(&data, &size, path, 1 << 20));
+    for (size_t length = 4; length < size; length += size / 9) {
+        write_file(*state, "m.pt", data, length);
+        assert_true(import_shape(&model, in_folder(state, "m.pt"), 4, dims) != LEGO_OK);
+    }
+    for (size_t at = 30; at < size; at += size / 100) { /* an error or a model, never a crash */
+        data[at] = (char)(data[at] ^ 16);
+        write_file(*state, "m.pt", data, size);
+        data[at] = (char)(data[at] ^ 16);
+        if (import_shape(&model, in_folder(state, "m.pt"), 4, dims) == LEGO_OK)
+            lego_model_free(model);
+    }
+    lg_free(data);
+    path = in_folder(state, "m.pt");
+    write_zip(path, 1, &(pt_entry){ "net/data.pkl", "}.", 2, 0 });
+    assert_fails(LEGO_EUNSUPPORTED, import_shape(&model, path, 4, dims));
+    assert_says("legodnn weights");
+    write_zip(path, 2, (pt_entry[]){ { "net/constants.pkl", ").", 2, 0 }, { "net/code/a", zeros, sizeof(zeros), 1 } });
+    assert_fails(LEGO_EFORMAT, import_shape(&model, path, 4, dims));
+    assert_says("'net/code/a' unpacks to 67108865 bytes");
+}
+
+static void test_script__survives_allocation_failures(void **state)
+{
+    const char *path = in_folder(state, "m.pt");
+    const lg_torch_api *api;
+    const lg_script *script;
+    lg_graph *graph;
+
+    write_module(path, "y = torch.relu(" CONV ") * 2.0\n    a, b = torch.chunk(y, 2, 1)\n    return torch.cat([b, a], 1)",
+                 CONV_WEIGHTS);
+    assert_ok(lg_torch_open(&api, NULL, "cpu"));
+    assert_ok(lg_torch_check(api, api->script_record(&script, path, 4, (int64_t[]){ 2, 3, 6, 6 }), path));
+    assert_survives_oom(lg_script_convert(&graph, NULL, path, script), lg_graph_free(graph));
+    api->script_free(script);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        folder_test(test_script__computes_what_torch_computes),
+        folder_test(test_script__names_are_those_of_the_modules),
+        folder_test(test_script__all_that_cannot_be_imported_is_named),
+        folder_test(test_script__files_that_are_no_modules),
+        folder_test(test_script__survives_allocation_failures),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
