@@ -4,8 +4,8 @@
  * usually a pair) lose equal shares in every convolution group, which alone is coarse: of 4 channels a share of 0.4 is 2,
  * and 0.6 asked would be 0.5 got. So whole convolution groups go as well: 26 groups of 2 are 52 of 128 channels, where
  * 51.2 were asked for. We keep as many convolution groups as reach the target within half a step and are left with two
- * channels at least: groups of one do not mix anything any more. (ResNeXt29 at 0.8, three groups of two instead of six of
- * one, and so on: a third fewer points lost at the same widths.)
+ * channels at least: groups of one do not mix anything any more (at 0.8, 32 channels in 8 groups become three groups of two
+ * instead of six of one).
  *
  * Newcomers get wrong: a depthwise convolution is a plain group (a channel's input and output are one unit). */
 #include <math.h>
