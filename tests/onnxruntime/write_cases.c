@@ -6,9 +6,10 @@
 #include "engine/engine.h"
 #include "legodnn/block.h"
 #include "legodnn/store.h"
+#include "support/couplings.h"
 #include "support/op_cases.h"
 
-#define N_RANDOM 40
+#define N_RANDOM 60
 
 static const char *folder;
 
@@ -95,7 +96,9 @@ static void write_graphs(void **state)
         lg_graph_free(graph);
     }
     for (uint64_t seed = 1; seed <= N_RANDOM; seed++) {
-        lg_graph *graph = seed % 4 ? make_wide_graph(seed) : make_random_graph(seed);
+        lg_graph *graph = seed % 3 == 0   ? make_random_graph(seed)
+                          : seed % 3 == 1 ? make_wide_graph(seed)
+                                          : make_coupled_graph(seed);
 
         snprintf(name, sizeof(name), "random%llu", (unsigned long long)seed);
         write_evaluated(graph, name, NULL, seed);
