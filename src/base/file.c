@@ -294,7 +294,7 @@ lego_status lg_dir_create_temporary(char **out, int *lock, const char *path)
     *out = NULL;
     *lock = -1;
     for (int tries = 0;; tries++) {
-        int is_held = 0;
+        int is_held = 0, reason;
 
         name = lg_asprintf("%.*s.tmp-%ld-XXXXXX", (int)trimmed(path), path, (long)getpid());
         if (!name)
@@ -302,11 +302,14 @@ lego_status lg_dir_create_temporary(char **out, int *lock, const char *path)
         if (!mkdtemp(name) || chmod(name, 0755) != 0)
             LG_FAIL(LEGO_EIO, "%s: cannot create a folder beside it: %s", path, strerror(errno));
         folder = hold_folder(name, &is_held);
-        if (folder >= 0 && (is_held || errno != EWOULDBLOCK) && is_same_folder(folder, name))
+        reason = errno;
+        if (folder >= 0 && (is_held || reason != EWOULDBLOCK) && is_same_folder(folder, name))
             break;
-        /* somebody took it for stale before we held it */
-        if (tries == MAX_TRIES)
-            LG_FAIL(LEGO_EIO, "%s: cannot hold a folder beside it: %s", path, strerror(errno));
+        /* unless it cannot be opened, somebody took it for stale before we held it: he removes it, we try again */
+        if (tries == MAX_TRIES || (folder < 0 && reason != ENOENT)) {
+            (void)rmdir(name);
+            LG_FAIL(LEGO_EIO, "%s: cannot hold a folder beside it: %s", path, strerror(reason));
+        }
         if (folder >= 0)
             close(folder);
         folder = -1;
@@ -316,7 +319,10 @@ lego_status lg_dir_create_temporary(char **out, int *lock, const char *path)
     *out = name;
     *lock = folder;
     name = NULL;
+    folder = -1;
 done:
+    if (folder >= 0)
+        close(folder);
     lg_free(name);
     return status;
 }

@@ -115,7 +115,7 @@ static void test_dir__stale_temporaries_go_and_held_ones_stay(void **state)
     assert_ok(lg_dir_remove_stale(in_folder(state, "x")));
     assert_true(lg_dir_exists(held) && lg_dir_exists(inside));
     close(gone); /* as the kernel does for a process that dies */
-    for (int64_t n = 0;; n++) {
+    for (long n = 0;; n++) {
         const char *path = in_folder(state, "x///");
         lego_status status;
 
@@ -134,6 +134,28 @@ static void test_dir__stale_temporaries_go_and_held_ones_stay(void **state)
     lg_free(inside);
     lg_free(dead);
     lg_free(held);
+}
+
+/* Out of descriptors: an error, and no folder that nobody holds. */
+static void test_dir__temporary_that_cannot_be_held_is_not_left(void **state)
+{
+    const char *path = in_folder(state, "x");
+    struct rlimit old, none;
+    lego_status status;
+    char *temporary;
+    int lock;
+
+    getrlimit(RLIMIT_NOFILE, &old);
+    none = old;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    status = lg_dir_create_temporary(&temporary, &lock, path);
+    setrlimit(RLIMIT_NOFILE, &old);
+    assert_fails(LEGO_EIO, status);
+    assert_says("cannot hold a folder");
+    assert_null(temporary);
+    assert_int_equal(lock, -1);
+    assert_int_equal(count_entries(*state), 0);
 }
 
 static void test_path__names_from_files_cannot_leave_the_folder(void **state)
@@ -156,6 +178,7 @@ int main(void)
         folder_test(test_writer__full_disk_keeps_the_old_file),
         folder_test(test_dir__replace_swaps_a_full_folder),
         folder_test(test_dir__stale_temporaries_go_and_held_ones_stay),
+        folder_test(test_dir__temporary_that_cannot_be_held_is_not_left),
         cmocka_unit_test(test_path__names_from_files_cannot_leave_the_folder),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, NULL);
