@@ -65,6 +65,12 @@ int lg_act_of_node(lg_act *act, const lg_node *node)
     }
 }
 
+int lg_act_is_cheap(lg_act_kind kind)
+{
+    return kind == LG_ACT_NONE || kind == LG_ACT_RELU || kind == LG_ACT_CLIP || kind == LG_ACT_LEAKY_RELU ||
+           kind == LG_ACT_HARD_SIGMOID || kind == LG_ACT_HARD_SWISH;
+}
+
 int lg_act_keeps_zero(const lg_act *act)
 {
     return lg_act_apply(act, 0.0) == 0.0f;

@@ -29,6 +29,8 @@ typedef struct lg_act {
 int lg_act_of_node(lg_act *act, const lg_node *node);
 /* "hard_swish"; NONE: "none". */
 const char *lg_act_name(lg_act_kind kind);
+/* Whether plain C computes it about as fast as it reads memory. */
+int lg_act_is_cheap(lg_act_kind kind);
 /* Whether zero stays zero: only then may lanes that hold no channel be treated as the others. */
 int lg_act_keeps_zero(const lg_act *act);
 

@@ -4,7 +4,7 @@
  * topological order; each node either becomes a step or is absorbed by the step that made its input:
  *   batch_norm        into a layer (scales rows of the weight, moves the bias)
  *   activations       into the step before, as its activation
- *   add               into the later of its two operands, as its residual sum
+ *   add               into the later of its two operands, as its residual sum; of a constant, as its bias
  *   dropout, flatten, reshape   into nothing: another name, another shape of the same data
  * A split becomes one slice an output; a mean over rows and columns is the pool it is.
  *
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "engine/fold.h"
 #include "engine/patterns.h"
 
 typedef struct lowering {
@@ -208,10 +209,18 @@ done:
     return status;
 }
 
-static int takes_act(const lg_step *step)
+/* A sum or product with repeated extents is plain C's, which is slow at exponentials. */
+static int takes_act(const lowering *low, const lg_step *step, const lg_act *act)
 {
-    return step && (lg_step_is_layer(step) || step->kind == LG_STEP_AFFINE || step->kind == LG_STEP_BINARY) &&
-           step->act.kind == LG_ACT_NONE;
+    if (!step || step->act.kind != LG_ACT_NONE)
+        return 0;
+    if (step->kind == LG_STEP_BINARY) {
+        const lg_cell *cells = low->program->cells;
+        const lg_shape *out = &cells[step->output].shape;
+        return lg_act_is_cheap(act->kind) || (lg_shape_equal(&cells[step->inputs[0]].shape, out) &&
+                                              lg_shape_equal(&cells[step->inputs[1]].shape, out));
+    }
+    return lg_step_is_layer(step) || step->kind == LG_STEP_AFFINE;
 }
 
 static lego_status lower_act(lowering *low, const lg_node *node, lg_act act)
@@ -220,7 +229,7 @@ static lego_status lower_act(lowering *low, const lg_node *node, lg_act act)
     lg_step *step;
     lego_status status = LEGO_OK;
 
-    if (takes_act(before)) {
+    if (takes_act(low, before, &act)) {
         before->act = act;
         absorb(low, node, node->inputs[0]);
     } else {
@@ -249,12 +258,51 @@ done:
     return status;
 }
 
+/* A constant with an entry a channel of what the layer makes, added to it: the bias as some exporters write it. */
+static int is_bias(const lg_step *step, const lego_tensor *constant)
+{
+    const lg_shape *shape = &constant->shape;
+    const int64_t n = lg_tensor_count(constant);
+
+    if (step->has_bias || step->norm.set || step->residual != LG_NONE || step->act.kind != LG_ACT_NONE)
+        return 0;
+    if (step->kind == LG_STEP_LINEAR) /* channels are the last axis */
+        return shape->dims[shape->n_dims - 1] == n && n == step->weight.shape.dims[0];
+    return lg_step_is_layer(step) && shape->dims[0] == n && n == lg_step_channels(step);
+}
+
+/* Whether the layer before the sum took the constant that is added as its bias. */
+static lego_status take_bias(int *taken, lowering *low, const lg_node *node)
+{
+    const lg_graph *graph = low->graph;
+    lego_status status = LEGO_OK;
+
+    *taken = 0;
+    for (int k = 0; k < 2 && !*taken; k++) {
+        const int32_t other = graph->values[node->inputs[!k]].producer;
+        lg_step *step = sole_producer(low, node->inputs[k]);
+
+        if (!step || other == LG_NONE || graph->nodes[other].op->kind != LG_OP_CONSTANT ||
+            !is_bias(step, slot(graph, &graph->nodes[other], "value")))
+            continue;
+        LG_TRY(take_weight(&step->bias, graph, &graph->nodes[other], "value"));
+        step->has_bias = *taken = 1;
+        absorb(low, node, node->inputs[k]);
+    }
+done:
+    return status;
+}
+
 static lego_status lower_add(lowering *low, const lg_node *node)
 {
     const lg_cell *cells = low->program->cells;
     lg_step *step;
-    int later;
+    int later, taken;
+    lego_status status = LEGO_OK;
 
+    LG_TRY(take_bias(&taken, low, node));
+    if (taken)
+        return LEGO_OK;
     if (!lg_shape_equal(&low->graph->values[node->inputs[0]].shape, &low->graph->values[node->inputs[1]].shape))
         return lower_binary(low, node, LG_BINARY_ADD);
     later = cells[cells[low->cell_of[node->inputs[1]]].base].first >
@@ -264,7 +312,8 @@ static lego_status lower_add(lowering *low, const lg_node *node)
         return lower_binary(low, node, LG_BINARY_ADD);
     step->residual = low->cell_of[node->inputs[!later]];
     absorb(low, node, node->inputs[later]);
-    return LEGO_OK;
+done:
+    return status;
 }
 
 /* flatten, reshape: another shape of the same row-major data. An image gets memory of its own, since a view is read

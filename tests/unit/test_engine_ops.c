@@ -405,6 +405,44 @@ static void test_engine_ops__patterns_and_activations_are_fused(void **state)
     }
 }
 
+/* A bias that stands beside its layer, as exporters of MatMul and Add write it: over the right axis, or over another. */
+static int32_t add_beside(maker *m, int32_t x, int64_t extent, int with_channels)
+{
+    const int n_dims = m->graph->values[x].shape.n_dims;
+    int64_t dims[LEGO_MAX_DIMS] = { 1, 1, 1, 1 };
+
+    dims[with_channels ? 0 : n_dims - 2] = extent;
+    return make_binary(m, "add", x, make_constant(m, n_dims - 1, dims));
+}
+
+static void test_engine_ops__a_constant_beside_a_layer_is_its_bias(void **state)
+{
+    for (int kind = 0; kind < 6; kind++) {
+        maker m;
+        int32_t x, product, weights[2] = { LG_NONE, LG_NONE };
+        char what[64];
+
+        maker_start(&m, (uint64_t)kind);
+        x = make_input(&m, 6, 6, 6);
+        if (kind < 3) { /* of the channels; of the columns, which are as many; behind a bias of its own */
+            x = make_conv(&m, x, 6, 3, 1, 1, kind == 2);
+            x = add_beside(&m, x, 6, kind != 1);
+        } else { /* a linear layer's channels are the last axis */
+            weights[0] = make_weight(&m, "product", "weight", 2, (int64_t[]){ 6, 6 }, 0);
+            assert_ok(lg_graph_add_node(&product, m.graph, "linear", "product", NULL, 1, &x, 2, weights));
+            x = add_beside(&m, product, 6, kind == 4);
+            if (kind == 5)
+                x = add_beside(&m, x, 6, 0);
+        }
+        x = make_unary(&m, x, "gelu", NULL);
+        maker_finish(&m, x);
+        for (int engine = LEGO_ENGINE_REF; engine <= LEGO_ENGINE_ONEDNN; engine++)
+            assert_int_equal(describes(m.graph, (lego_engine)engine, 0, " add"), kind != 0 && kind != 3);
+        snprintf(what, sizeof(what), "constant %d", kind);
+        check_graph(m.graph, (uint64_t)kind, NULL, what);
+    }
+}
+
 /* --- memory --- */
 
 static lego_status plan_wide(lg_plan **out, const lg_graph *graph, lego_engine engine)
@@ -455,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_engine_ops__thousands_of_graphs_on_the_reference),
         cmocka_unit_test(test_engine_ops__hundreds_of_graphs_on_onednn),
         cmocka_unit_test(test_engine_ops__patterns_and_activations_are_fused),
+        cmocka_unit_test(test_engine_ops__a_constant_beside_a_layer_is_its_bias),
         cmocka_unit_test(test_engine_ops__running_allocates_nothing),
         cmocka_unit_test(test_engine_ops__planning_survives_out_of_memory),
     };
