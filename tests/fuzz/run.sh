@@ -1,6 +1,6 @@
 #!/bin/sh
 # run.sh BUILD SECONDS: build the fuzz targets into BUILD and run each for that long, two at a time. Seeds are made here:
-# the small models of Debian's libonnx-testdata, imports of them, models of the zoo. Inputs that break a target stay in
+# the small models of Debian's libonnx-testdata, imports of them, models of the zoo, a state dict's pickle. Inputs that break a target stay in
 # BUILD/found, and BUILD/<target>.log says how; exit 1 if there are any.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -33,6 +33,12 @@ done
 "$build/bin/legodnn" zoo new resnet10-cifar --width 1 --classes 2 -q -o "$seeds/fuzz_graph/zoo.safetensors"
 "$build/bin/legodnn" zoo new mobilenet_v2-cifar --width-mult 0.05 --classes 2 -q -o "$seeds/fuzz_graph/zoo.json"
 cp -r "$seeds/fuzz_graph" "$seeds/fuzz_safetensors"
+# The pickle of a state dict with one tensor of 8 x 8, as torch.save writes it.
+mkdir -p "$seeds/fuzz_pt"
+printf '%b' '\0200\0002ccollections\nOrderedDict\nq\0000)Rq\0001X\0001\0000\0000\0000aq\0002ctorch._utils\n' \
+    '_rebuild_tensor_v2\nq\0003((X\0007\0000\0000\0000storageq\0004ctorch\nFloatStorage\nq\0005X\0001\0000\0000\00000' \
+    'q\0006X\0003\0000\0000\0000cpuq\0007K@tq\0010QK\0000K\0010K\0010\0206q\0011K\0010K\0001\0206q\0012\0211h\0000)Rq\0013tq' \
+    '\0014Rq\0015s.' > "$seeds/fuzz_pt/state_dict.pkl"
 
 # fuzz TARGET MAX-BYTES
 fuzz() {
@@ -46,7 +52,10 @@ fuzz fuzz_onnx 8192 &
 onnx=$!
 fuzz fuzz_safetensors 65536 || failed="$failed fuzz_safetensors"
 wait "$onnx" || failed="$failed fuzz_onnx"
+fuzz fuzz_pt 4096 &
+pt=$!
 fuzz fuzz_graph 65536 || failed="$failed fuzz_graph"
+wait "$pt" || failed="$failed fuzz_pt"
 for target in $failed; do
     tail -n 40 "$build/$target.log"
 done
