@@ -40,6 +40,9 @@ lego_status lego_model_load(lego_model **out, lego_context *context, const char 
     if (lg_str_ends_with(path, ".onnx"))
         LG_FAIL(LEGO_EUNSUPPORTED, "%s: an ONNX file; make a model of it first: legodnn import %s -o model.safetensors",
                 path, path);
+    if (lg_str_ends_with(path, ".pt") || lg_str_ends_with(path, ".pth"))
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s: a PyTorch file; 'legodnn import' makes a model of a TorchScript module, 'legodnn "
+                "weights' puts a state dict into a model", path);
     if (lg_str_ends_with(path, ".json"))
         LG_TRY(lg_graph_load_json(&graph, path, lego_context_seed(context)));
     else

@@ -49,53 +49,15 @@ done:
     return status;
 }
 
-/* Bits of a small float -> float. */
-static float small_float(uint16_t bits, int exponent_bits)
-{
-    const int mantissa_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
-    const uint32_t sign = (uint32_t)(bits >> 15) << 31;
-    uint32_t exponent = (uint32_t)(bits >> mantissa_bits) & ((1u << exponent_bits) - 1);
-    uint32_t mantissa = bits & ((1u << mantissa_bits) - 1), word;
-    float value;
-
-    if (exponent_bits == 8) {
-        word = (uint32_t)bits << 16;
-    } else if (exponent == (1u << exponent_bits) - 1) {
-        word = sign | 0x7f800000u | mantissa << (23 - mantissa_bits);
-    } else if (exponent == 0) {
-        value = (float)mantissa / (float)(1 << (bias - 1 + mantissa_bits));
-        return sign ? -value : value;
-    } else {
-        word = sign | (exponent - (uint32_t)bias + 127) << 23 | mantissa << (23 - mantissa_bits);
-    }
-    memcpy(&value, &word, sizeof(value));
-    return value;
-}
-
 /* F64, F16 or BF16 -> F32; other types stay. */
 static lego_status widen(lego_tensor *tensor)
 {
     lego_tensor wide = { 0 };
-    const char *from = lg_tensor_data(tensor);
-    const size_t size = lg_dtype_size(tensor->dtype);
     lego_status status = LEGO_OK;
 
-    if (tensor->dtype != LEGO_DTYPE_F64 && tensor->dtype != LEGO_DTYPE_F16 && tensor->dtype != LEGO_DTYPE_BF16)
+    if (tensor->dtype == LEGO_DTYPE_F32 || !lg_dtype_is_float(tensor->dtype))
         return LEGO_OK;
-    LG_TRY(lg_tensor_init(&wide, LEGO_DTYPE_F32, &tensor->shape));
-    for (int64_t i = 0; i < lg_tensor_count(tensor); i++) {
-        float *to = (float *)lg_tensor_data(&wide) + i;
-        double number;
-        uint16_t bits;
-
-        if (tensor->dtype == LEGO_DTYPE_F64) {
-            memcpy(&number, from + (size_t)i * size, sizeof(number));
-            *to = (float)number;
-        } else {
-            memcpy(&bits, from + (size_t)i * size, sizeof(bits));
-            *to = small_float(bits, tensor->dtype == LEGO_DTYPE_F16 ? 5 : 8);
-        }
-    }
+    LG_TRY(lg_tensor_to_f32(&wide, tensor));
     lg_tensor_dispose(tensor);
     *tensor = wide;
 done:

@@ -22,6 +22,7 @@ printf 'PK\003\004 and no more' > damaged.pt
 try seven.json --from damaged.pt -o e.safetensors
 head -c 100 trained.safetensors > short.safetensors
 try seven.json --from short.safetensors -o e.safetensors
+"$LEGODNN" info damaged.pt 2>&1
 try absent.json --from trained.safetensors -o e.safetensors
 try seven.json --from trained.safetensors --partial -o no/such/folder/e.safetensors
 ls ./*.safetensors
