@@ -128,13 +128,14 @@ static void back_norm(lg_tape *tape, const lg_node *node, const float *dy)
 {
     const lg_value *value = value_at(tape, node->inputs[0]);
     const int64_t channels = value->shape.dims[1], inner = lg_value_elements(value) / channels;
-    const float *gamma = lg_tensor_data(lg_node_weight(tape->graph, node, 0));
+    const lego_tensor *weight = lg_node_weight(tape->graph, node, 0);
+    const float *gamma = weight ? lg_tensor_data(weight) : NULL;
     const float *variance = lg_tensor_data(lg_node_weight(tape->graph, node, 3));
     float *dx = gradient_of(tape, node->inputs[0]);
 
     for (int64_t i = 0; i < tape->batch * channels; i++) {
         const int64_t c = i % channels;
-        const float scale = (float)(gamma[c] / sqrt(variance[c] + node->attrs->batch_norm.eps));
+        const float scale = (float)((gamma ? (double)gamma[c] : 1.0) / sqrt(variance[c] + node->attrs->batch_norm.eps));
 
         for (int64_t j = 0; j < inner; j++)
             dx[i * inner + j] += scale * dy[i * inner + j];

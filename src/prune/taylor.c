@@ -82,8 +82,6 @@ static lego_status place_gates(lg_taylor *taylor, lg_graph *graph)
         const lg_value *value = &graph->values[node->outputs[0]];
         gated *layer = &taylor->layers[taylor->n];
 
-        if (node->op->kind == LG_OP_BATCH_NORM && node->weights[0] == LG_NONE)
-            return lg_error(LEGO_EUNSUPPORTED, "node '%s': no gradient of a batch_norm without weight", node->name);
         if (!lg_op_is_compressible(node->op) || carries(graph, node))
             continue;
         taylor->n++;

@@ -287,6 +287,40 @@ static void test_gradient__is_the_directional_derivative(void **state)
     assert_true(close >= total * 8 / 10);
 }
 
+/* Weight and bias of a batch norm may be left out. */
+static void test_gradient__of_a_bare_batch_norm(void **state)
+{
+    enum { C = 3, SIDE = 4 };
+    int32_t x, y, weights[4] = { LG_NONE, LG_NONE, LG_NONE, LG_NONE };
+    const float *input, *gradient, *variance;
+    float *images;
+    lg_tape *tape;
+    maker m;
+
+    (void)state;
+    maker_start(&m, 1);
+    x = make_input(&m, C, SIDE, SIDE);
+    weights[2] = make_weight(&m, "bare", "running_mean", 1, (int64_t[]){ C }, 0);
+    weights[3] = make_weight(&m, "bare", "running_var", 1, (int64_t[]){ C }, 1);
+    assert_ok(lg_graph_add_node(&y, m.graph, "batch_norm", "bare", NULL, 1, &x, 4, weights));
+    (void)maker_finish(&m, y);
+    images = random_values(input_elements(m.graph), 1);
+    input = images;
+    assert_ok(lg_tape_create(&tape, context, m.graph, 1));
+    assert_ok(lg_tape_forward(tape, &input));
+    for (int i = 0; i < C * SIDE * SIDE; i++)
+        lg_tape_output_gradient(tape, 0)[i] = 1.0f + (float)i;
+    lg_tape_backward(tape);
+    gradient = lg_tape_gradient(tape, m.graph->inputs[0]);
+    variance = lg_tensor_data(lg_node_weight(m.graph, &m.graph->nodes[0], 3));
+    for (int i = 0; i < C * SIDE * SIDE; i++)
+        assert_near(gradient[i], (1.0 + i) / sqrt(variance[i / (SIDE * SIDE)] + m.graph->nodes[0].attrs->batch_norm.eps),
+                    1e-6, 1e-6);
+    lg_tape_free(tape);
+    lg_free(images);
+    lg_graph_free(m.graph);
+}
+
 static void test_gradient__names_the_op_that_has_none(void **state)
 {
     const lg_value outputs[1] = { { (char *)"b0", LEGO_DTYPE_F32, { 4, { LG_BATCH, 3, 5, 5 } }, LG_NONE } };
@@ -366,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_layers__weights_go_out_and_come_back),
         cmocka_unit_test(test_run__parts_give_the_values_of_the_whole),
         cmocka_unit_test(test_gradient__is_the_directional_derivative),
+        cmocka_unit_test(test_gradient__of_a_bare_batch_norm),
         cmocka_unit_test(test_gradient__names_the_op_that_has_none),
         cmocka_unit_test(test_fisher__of_logits_is_the_softmax_covariance),
         cmocka_unit_test(test_fisher__survives_lack_of_memory),
