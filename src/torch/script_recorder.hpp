@@ -402,7 +402,7 @@ private:
             "aten::__getitem__", "aten::__contains__", "aten::_set_item", "aten::len", "aten::append", "aten::slice",
             "aten::list", "aten::range_length", "aten::__range_length", "aten::__derive_index", "aten::format",
             "aten::str", "aten::size", "aten::dim", "aten::extend", "aten::copy", "aten::keys", "aten::values",
-            "aten::items", "aten::sum", "prim::TupleIndex", "prim::dtype", "prim::device", "prim::min", "prim::max",
+            "aten::items", "aten::dict", "aten::sum", "prim::TupleIndex", "prim::dtype", "prim::device", "prim::min", "prim::max",
             "aten::zeros", "aten::ones", "aten::full", "aten::empty", "aten::arange", "aten::linspace", "aten::tensor",
             "aten::scalar_tensor", "aten::eye",
         };
@@ -416,7 +416,8 @@ private:
             "aten::is_complex", "aten::is_contiguous", "prim::dtype", "prim::device", "prim::layout", "prim::shape",
             "prim::requires_grad", "prim::is_cuda", "prim::is_sparse", "prim::is_quantized", "prim::is_mkldnn",
             "prim::ndim", "aten::__is__", "aten::__isnot__", "aten::__getitem__", "aten::__contains__", "aten::append",
-            "aten::extend", "aten::_set_item",
+            "aten::extend", "aten::_set_item", "aten::dict", "aten::keys", "aten::values", "aten::items", "aten::list",
+            "aten::copy",
         };
         return known.count(name) != 0;
     }

@@ -174,6 +174,10 @@ static const script_case cases[] = {
       "        else:\n            y = torch.relu(y)\n        ys.append(y)\n    assert len(ys) == 4\n"
       "    return {'out': torch.cat(ys, 1), 'last': y}",
       CONV_WEIGHTS, { 3, 5, 5 }, "conv2d relu concat" },
+    { "dictionaries",
+      "d = dict([('a', x)])\n    d['b'] = torch.relu(x)\n    for key in d.keys():\n        d[key] = d[key] + 1.0\n"
+      "    return d['a'] * d['b']",
+      "", { 3, 4 }, "relu add mul" },
     { "tuples", "a = torch.relu(x)\n    t = (a, x)\n    u, v = t\n    return (u * v, u)", "", { 3, 4 }, "relu mul" },
 };
 
