@@ -436,6 +436,8 @@ private:
             throw ScriptError(name + (scope_of(node).empty() ? "" : " in " + scope_of(node)) +
                               " is none of the operators that are run; rewrite the module without it");
         Stack stack(inputs.begin(), inputs.end());
+        if (op->schema().is_vararg())
+            stack.emplace_back(static_cast<int64_t>(inputs.size()));
         node->getOperation()(stack);
         if (stack.size() != node->outputs().size())
             throw ScriptError(name + " gives another number of results than it says");

@@ -233,6 +233,7 @@ static void test_script__all_that_cannot_be_imported_is_named(void **state)
     REFUSE("y = x[:, 0]\n    y.relu_()\n    return x", "", "changed in place through a view");
     REFUSE("torch.save(x, 'stolen')\n    return x", "", "aten::save");
     REFUSE("assert x.size(1) == 4, 'four channels'\n    return x", "", "raises an exception", "four channels");
+    REFUSE("assert x.size(1) == 4, 'not {} channels'.format(x.size(1))\n    return x", "", "not 3 channels");
     REFUSE("return self.w", "w:3", "does not depend on the input");
     REFUSE("while True:\n        pass\n    return x", "", "steps");
     REFUSE("return x + torch.arange(x.size(0)).view(-1, 1, 1, 1)", "", "constant");
