@@ -25,7 +25,7 @@ struct demo_args {
 
 static const cli_option options[] = {
     CLI_STRING(struct demo_args, data, "data", "DATA", "fashion-mnist", "images: NAME[:FOLDER]"),
-    CLI_INT(struct demo_args, limit, "limit", "N", 100, 10000000, "10000", "images that retraining sees an epoch"),
+    CLI_INT(struct demo_args, limit, "limit", "N", 100, 10000000, "60000", "most images that retraining sees an epoch"),
     CLI_INT(struct demo_args, epochs, "epochs", "N", 1, 1000, "1", "epochs of retraining"),
     CLI_END
 };
