@@ -7,19 +7,27 @@
 #include "base/rng.h"
 #include "engine/engine.h"
 
-/* Output 0 for n images of the one input. */
+/* Output 0 for n images of the one input; further outputs are computed, too, and dropped. */
 static inline void run_exact_into(float *out, const lg_graph *graph, const float *images, int64_t n)
 {
     lg_plan_options options = LG_PLAN_OPTIONS_INIT;
     lg_plan *plan;
+    float **outputs;
 
+    assert_ok(LG_CALLOC(&outputs, graph->n_outputs));
+    outputs[0] = out;
+    for (int32_t i = 1; i < graph->n_outputs; i++)
+        assert_ok(LG_CALLOC(&outputs[i], n * lg_value_elements(&graph->values[graph->outputs[i]])));
     options.engine = LEGO_ENGINE_REF;
     options.batch = (int)n;
     options.n_threads = 1;
     options.exact = 1;
     assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &images, &out));
+    assert_ok(lg_plan_run(plan, &images, outputs));
     lg_plan_free(plan);
+    for (int32_t i = 1; i < graph->n_outputs; i++)
+        lg_free(outputs[i]);
+    lg_free(outputs);
 }
 
 /* The same, into memory to be freed with lg_free(). */
