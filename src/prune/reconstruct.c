@@ -25,6 +25,7 @@
 #define N_MIXED 1               /* streams of drawn compositions */
 #define MIXED_RUN 8             /* images in a row that are drawn the same variant */
 #define MEMORY ((size_t)1 << 30)
+#define ROWS_TO_SHARE 2048 /* matrices that pay for BLAS threads, which spin between calls */
 
 static const lg_effort usual_effort = { .ridge = 1e-3, .rounds = 3, .rows_per_column = 24, .memory_bytes = MEMORY };
 
@@ -164,6 +165,21 @@ done:
 
 /* --- how much errors matter --- */
 
+/* Weights that one output channel of any layer has: the order of the matrices to be solved. */
+static int64_t widest_layer(const lg_graph *graph)
+{
+    int64_t widest = 0;
+
+    for (int32_t i = 0; i < graph->n_nodes; i++) {
+        const lego_tensor *weight = lg_node_weight(graph, &graph->nodes[i], 0);
+        const int64_t rows = weight && weight->shape.n_dims > 1 ? lg_tensor_count(weight) / weight->shape.dims[0] : 0;
+
+        if (rows > widest)
+            widest = rows;
+    }
+    return widest;
+}
+
 /* `why` is the reason if there is no gradient, NULL otherwise: all outputs then matter alike. Free with lg_free. */
 static lego_status weigh_outputs(session *s, char **why)
 {
@@ -174,6 +190,8 @@ static lego_status weigh_outputs(session *s, char **why)
     *why = NULL;
     LG_TRY(LG_CALLOC(&originals, s->n_blocks));
     LG_TRY(lg_store_compose(&model, s->store, originals));
+    if (widest_layer(model) >= ROWS_TO_SHARE)
+        lg_blas_set_threads(lego_context_threads(s->context));
     LG_TRY(lg_fold_norms(&folded, model));
     status = lg_fisher_create(&s->fisher, s->context, folded, lg_buffer_data(s->images), s->n_images,
                               s->seed + STREAM_FISHER);
@@ -302,7 +320,7 @@ lego_status lg_reconstruct(lego_context *context, lego_store *store, lg_prune_bl
     char *why = NULL;
     lego_status status = LEGO_OK;
 
-    lg_blas_set_threads(lego_context_threads(context));
+    lg_blas_set_threads(1);
     LG_TRY(list_sparsities(&s));
     LG_TRY(read_images(&s, dataset));
     LG_TRY(weigh_outputs(&s, &why));
