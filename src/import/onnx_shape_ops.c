@@ -133,30 +133,30 @@ done:
     return status;
 }
 
-static lego_status convert_unsqueeze(lg_onnx_node *node)
+typedef lego_status (*new_shape)(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
+
+/* The same elements in the shape that `of` says. */
+static lego_status convert_axes(lg_onnx_node *node, new_shape of)
 {
     lg_shape shape;
     int32_t x;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_unsqueezed(&shape, node, lg_onnx_shape(node, x)));
+    LG_TRY(of(&shape, node, lg_onnx_shape(node, x)));
     LG_TRY(give_shape(node, x, &shape));
 done:
     return status;
 }
 
+static lego_status convert_unsqueeze(lg_onnx_node *node)
+{
+    return convert_axes(node, lg_onnx_unsqueezed);
+}
+
 static lego_status convert_squeeze(lg_onnx_node *node)
 {
-    lg_shape shape;
-    int32_t x;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_squeezed(&shape, node, lg_onnx_shape(node, x)));
-    LG_TRY(give_shape(node, x, &shape));
-done:
-    return status;
+    return convert_axes(node, lg_onnx_squeezed);
 }
 
 /* (C s s, H, W) <-> (C, H s, W s), by a reshape, a permutation and a reshape. Torch's pixel shuffle is the mode CRD. */

@@ -726,25 +726,38 @@ done:
     return status;
 }
 
+/* A reshape, a permutation, and a reshape to the output: `shape` and `order` without the batch. */
+static lego_status rearrange(lg_script_at *at, const lg_dims *shape, const lg_dims *order)
+{
+    lg_attrs split = lg_script_defaults(LG_OP_RESHAPE), swap = lg_script_defaults(LG_OP_PERMUTE);
+    int32_t x, y;
+    lego_status status = LEGO_OK;
+
+    split.reshape.shape = *shape;
+    swap.permute.order = *order;
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_RESHAPE, &split, x));
+    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_PERMUTE, &swap, y));
+    LG_TRY(lg_script_emit_shape(&y, at, y, lg_script_output(at, 0)));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
 /* A reshape, a swap of axes 1 and 2, a reshape: what shuffles channels of `groups` groups. */
 static lego_status convert_channel_shuffle(lg_script_at *at)
 {
     const lg_script_tensor *out = lg_script_output(at, 0);
-    lg_attrs split = lg_script_defaults(LG_OP_RESHAPE), swap = lg_script_defaults(LG_OP_PERMUTE);
+    const lg_dims order = { 4, { 2, 1, 3, 4 } };
+    lg_dims split;
     int64_t groups = 0;
-    int32_t x, y;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_int(&groups, at, 1));
-    LG_TRY(lg_script_input(&x, at, 0));
     if (out->n_dims != 4 || groups < 1 || out->dims[1] % groups != 0)
         LG_FAIL(LEGO_EUNSUPPORTED, "%lld groups of a value of %d axes", (long long)groups, (int)out->n_dims);
-    split.reshape.shape = (lg_dims){ 4, { groups, out->dims[1] / groups, out->dims[2], out->dims[3] } };
-    swap.permute.order = (lg_dims){ 4, { 2, 1, 3, 4 } };
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_RESHAPE, &split, x));
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_PERMUTE, &swap, y));
-    LG_TRY(lg_script_emit_shape(&y, at, y, out));
-    LG_TRY(lg_script_finish(at, 0, y));
+    split = (lg_dims){ 4, { groups, out->dims[1] / groups, out->dims[2], out->dims[3] } };
+    LG_TRY(rearrange(at, &split, &order));
 done:
     return status;
 }
@@ -753,21 +766,16 @@ done:
 static lego_status convert_pixel_shuffle(lg_script_at *at)
 {
     const lg_script_tensor *out = lg_script_output(at, 0);
-    lg_attrs split = lg_script_defaults(LG_OP_RESHAPE), swap = lg_script_defaults(LG_OP_PERMUTE);
+    const lg_dims order = { 5, { 1, 4, 2, 5, 3 } };
+    lg_dims split;
     int64_t r = 0;
-    int32_t x, y;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_int(&r, at, 1));
-    LG_TRY(lg_script_input(&x, at, 0));
     if (out->n_dims != 4 || r < 1)
         LG_FAIL(LEGO_EUNSUPPORTED, "a value of %d axes", (int)out->n_dims);
-    split.reshape.shape = (lg_dims){ 5, { out->dims[1], r, r, out->dims[2] / r, out->dims[3] / r } };
-    swap.permute.order = (lg_dims){ 5, { 1, 4, 2, 5, 3 } };
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_RESHAPE, &split, x));
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_PERMUTE, &swap, y));
-    LG_TRY(lg_script_emit_shape(&y, at, y, out));
-    LG_TRY(lg_script_finish(at, 0, y));
+    split = (lg_dims){ 5, { out->dims[1], r, r, out->dims[2] / r, out->dims[3] / r } };
+    LG_TRY(rearrange(at, &split, &order));
 done:
     return status;
 }
