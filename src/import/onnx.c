@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "import/imported.h"
 
 #define MAX_FILE INT32_MAX      /* protobuf's own limit */
 #define REPORT_BYTES 500        /* of a message that must fit with a long path */
@@ -395,11 +396,7 @@ static lego_status set_outputs(lg_onnx *import)
             LG_FAIL(LEGO_EUNSUPPORTED, "%s: output '%s' is a constant", import->path, value->name);
         LG_TRY(lg_graph_add_output(import->graph, value->value));
     }
-    status = lg_graph_validate(import->graph);
-    if (status == LEGO_OK)
-        status = lg_graph_check_finite(import->graph);
-    if (status == LEGO_EINVAL)
-        status = lg_error(LEGO_EFORMAT, "%s: %s", import->path, lego_last_error());
+    LG_TRY(lg_imported_check(import->graph, import->path));
 done:
     return status;
 }
@@ -446,24 +443,12 @@ static lego_status check_versions(lg_onnx *import)
 static lego_status create_graph(lg_onnx *import)
 {
     static const char *const empty[] = { "", "torch_jit", "torch-jit-export", "main_graph" };
-    const char *slash = strrchr(import->path, '/'), *file = slash ? slash + 1 : import->path;
-    const char *name = text_of(import->proto->name), *dot = strrchr(file, '.');
-    size_t length = strlen(name);
-    char *copy;
-    lego_status status = LEGO_OK;
+    const char *name = text_of(import->proto->name);
 
     for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++)
-        if (strcmp(name, empty[i]) == 0) {
-            name = file;
-            length = dot && dot > file ? (size_t)(dot - file) : strlen(file);
-            break;
-        }
-    copy = lg_strndup(name, length);
-    if (!copy)
-        return lg_error(LEGO_ENOMEM, "%s: out of memory", import->path);
-    status = lg_graph_create(&import->graph, copy);
-    lg_free(copy);
-    return status;
+        if (strcmp(name, empty[i]) == 0)
+            return lg_imported_create(&import->graph, import->path, NULL);
+    return lg_imported_create(&import->graph, import->path, name);
 }
 
 static void dispose(lg_onnx *import)

@@ -1,8 +1,11 @@
 /* TorchScript -> graph: what the files of the importer share.
  *
  *   torch/script_recorder.hpp  file -> lg_script: the tensor operations that forward runs, with every number known
- *   script.c                   the walk over them, the report, what a converter asks and emits
- *   script_ops.c               one converter an operator, the table at the end
+ *   script_file.c              the file, checked and recorded
+ *   script.c                   the walk over what was recorded, the report
+ *   script_emit.c              what a converter asks and emits
+ *   script_layers.c, script_math.c, script_spatial.c, script_shapes.c, script_parts.c
+ *                              one converter an operator, the tables at the end
  *
  * Shapes in an lg_script are those of a run with lg_script.batch samples; the first axis of every value is the batch. */
 #ifndef LG_IMPORT_SCRIPT_H
@@ -39,7 +42,9 @@ typedef struct lg_script_op {
     const char *kind; /* without "aten::" and the "_" of the form that works in place */
     lg_script_converter convert;
 } lg_script_op;
-extern const lg_script_op lg_script_ops[]; /* ends with a NULL kind */
+/* Each ends with a NULL kind. */
+extern const lg_script_op lg_script_layer_ops[], lg_script_math_ops[], lg_script_part_ops[], lg_script_shape_ops[],
+    lg_script_spatial_ops[];
 
 lego_status lg_script_import_file(lg_graph **out, const lego_context *context, const char *path,
                                   const lego_import_options *options);
@@ -81,5 +86,9 @@ lego_status lg_script_emit_unary(int32_t *out, lg_script_at *at, lg_op_kind kind
 lego_status lg_script_emit_shape(int32_t *out, lg_script_at *at, int32_t input, const lg_script_tensor *like);
 /* Output i of the node is this value. The shape must be the recorded one. */
 lego_status lg_script_finish(lg_script_at *at, int i, int32_t value);
+/* All of a converter whose operator is one op of one value: argument 0 through it is output 0. */
+lego_status lg_script_give_unary(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs);
+/* ... and whose operator is nothing in a graph: output 0 is argument 0. */
+lego_status lg_script_hand_on(lg_script_at *at);
 
 #endif

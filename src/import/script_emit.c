@@ -1,0 +1,376 @@
+/* What TorchScript's converters ask of a recorded operator, and what they emit into the graph. Arguments are those of the
+ * operator's schema in torch's native_functions.yaml, by position; past the end they are None.
+ *
+ * A constant enters the graph in two ways: as a weight (lg_script_weight), or as a constant node whose values must be the same
+ * for every sample of the batch (lg_script_operand). */
+#include "import/script.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* --- asking --- */
+
+lego_status lg_script_unsupported(const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return lg_error(LEGO_EUNSUPPORTED, "%s", text);
+}
+
+const lg_script_arg *lg_script_argument(const lg_script_at *at, int i)
+{
+    static const lg_script_arg none = { .type = LG_SCRIPT_NONE };
+
+    return i < at->node->n_args ? &at->node->args[i] : &none;
+}
+
+int lg_script_is_none(const lg_script_at *at, int i)
+{
+    return lg_script_argument(at, i)->type == LG_SCRIPT_NONE;
+}
+
+lego_status lg_script_int(int64_t *out, const lg_script_at *at, int i)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+
+    *out = arg->integer;
+    if (arg->type != LG_SCRIPT_INT && arg->type != LG_SCRIPT_BOOL)
+        return lg_script_unsupported("argument %d is no integer", i);
+    return LEGO_OK;
+}
+
+lego_status lg_script_number(double *out, const lg_script_at *at, int i)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+
+    *out = arg->number;
+    if (arg->type != LG_SCRIPT_INT && arg->type != LG_SCRIPT_BOOL && arg->type != LG_SCRIPT_DOUBLE)
+        return lg_script_unsupported("argument %d is no number", i);
+    return LEGO_OK;
+}
+
+lego_status lg_script_ints(int64_t *out, const lg_script_at *at, int i, int n)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+
+    if (arg->type == LG_SCRIPT_INT) {
+        for (int k = 0; k < n; k++)
+            out[k] = arg->integer;
+        return LEGO_OK;
+    }
+    if (arg->type != LG_SCRIPT_INTS || (arg->n != n && arg->n != 1))
+        return lg_script_unsupported("argument %d is no list of %d integers", i, n);
+    for (int k = 0; k < n; k++)
+        out[k] = arg->ints[arg->n == 1 ? 0 : k];
+    return LEGO_OK;
+}
+
+lego_status lg_script_axis(int64_t *out, const lg_script_at *at, int i, int n_dims)
+{
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(out, at, i));
+    if (*out < 0)
+        *out += n_dims;
+    if (*out < 0 || *out >= n_dims)
+        return lg_script_unsupported("axis %lld of %d", (long long)*out, n_dims);
+    if (*out == 0)
+        return lg_script_unsupported("it works along axis 0, which is the batch");
+done:
+    return status;
+}
+
+const lg_script_tensor *lg_script_output(const lg_script_at *at, int i)
+{
+    return &at->import->script->tensors[at->node->outputs[i]];
+}
+
+const lg_script_tensor *lg_script_tensor_of(const lg_script_at *at, int i)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+
+    return arg->type == LG_SCRIPT_TENSOR ? &at->import->script->tensors[arg->integer] : NULL;
+}
+
+const lg_shape *lg_script_shape(const lg_script_at *at, int32_t value)
+{
+    return &at->import->graph->values[value].shape;
+}
+
+/* --- emitting --- */
+
+lg_attrs lg_script_defaults(lg_op_kind kind)
+{
+    return lg_op_of_kind(kind)->defaults;
+}
+
+lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                           const int32_t *inputs, int n_weights, const int32_t *weights)
+{
+    char *name = at->n_emitted == 0 ? lg_strdup(at->name) : lg_asprintf("%s#%d", at->name, (int)at->n_emitted + 1);
+    lego_status status = LEGO_OK;
+
+    *out = LG_NONE;
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", at->name);
+    LG_TRY(lg_graph_add_node(out, at->import->graph, lg_op_of_kind(kind)->name, name, attrs, n_inputs, inputs, n_weights,
+                             weights));
+    at->n_emitted++;
+done:
+    lg_free(name);
+    return status;
+}
+
+lego_status lg_script_emit_unary(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int32_t input)
+{
+    return lg_script_emit(out, at, kind, attrs, 1, &input, 0, NULL);
+}
+
+lego_status lg_script_emit_shape(int32_t *out, lg_script_at *at, int32_t input, const lg_script_tensor *like)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
+    const lg_shape *shape = lg_script_shape(at, input);
+    int same = shape->n_dims == like->n_dims;
+
+    if (like->n_dims < 2 || like->dims[0] != at->import->script->batch)
+        return lg_script_unsupported("it moves the batch out of the first axis");
+    attrs.reshape.shape.n = like->n_dims - 1;
+    for (int i = 1; i < like->n_dims; i++) {
+        attrs.reshape.shape.dims[i - 1] = like->dims[i];
+        same = same && shape->dims[i] == like->dims[i];
+    }
+    *out = input;
+    return same ? LEGO_OK : lg_script_emit_unary(out, at, LG_OP_RESHAPE, &attrs, input);
+}
+
+lego_status lg_script_finish(lg_script_at *at, int i, int32_t value)
+{
+    const lg_script_tensor *recorded;
+    const lg_shape *shape = lg_script_shape(at, value);
+    lg_shape wanted = { 0 };
+    char have[128], want[128];
+    int same;
+
+    if (i >= at->node->n_outputs)
+        return lg_script_unsupported("it has %d outputs", (int)at->node->n_outputs);
+    recorded = lg_script_output(at, i);
+    same = recorded->n_dims == shape->n_dims && recorded->dims[0] == at->import->script->batch;
+    for (int k = 1; same && k < shape->n_dims; k++)
+        same = recorded->dims[k] == shape->dims[k];
+    if (!same) {
+        wanted = lg_shape_make(recorded->n_dims, recorded->dims);
+        return lg_script_unsupported("it gives %s, torch computed %s for a batch of %d", lg_shape_format(have, shape),
+                                     lg_shape_format(want, &wanted), (int)at->import->script->batch);
+    }
+    at->import->values[at->node->outputs[i]] = value;
+    return LEGO_OK;
+}
+
+lego_status lg_script_input(int32_t *value, lg_script_at *at, int i)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+
+    if (arg->type != LG_SCRIPT_TENSOR || at->import->script->tensors[arg->integer].data)
+        return lg_script_unsupported("argument %d is no tensor computed from the input", i);
+    *value = at->import->values[arg->integer];
+    return *value != LG_NONE ? LEGO_OK : lg_script_unsupported("argument %d is no float32 value of the graph", i);
+}
+
+/* A copy of a recorded constant, F32. */
+static lego_status read_constant(lego_tensor *out, const lg_script_tensor *tensor)
+{
+    lego_tensor stored = { 0 };
+    const lg_shape shape = lg_shape_make(tensor->n_dims, tensor->dims);
+    lego_status status = LEGO_OK;
+
+    if (!lg_dtype_is_float((lego_dtype)tensor->dtype))
+        return lg_script_unsupported("a constant of %s; graphs compute with float32",
+                                     lg_dtype_name((lego_dtype)tensor->dtype));
+    LG_TRY(lg_tensor_init(&stored, (lego_dtype)tensor->dtype, &shape));
+    if (lg_tensor_bytes(&stored) > 0)
+        memcpy(lg_tensor_data(&stored), tensor->data, lg_tensor_bytes(&stored));
+    LG_TRY(lg_tensor_to_f32(out, &stored));
+done:
+    lg_tensor_dispose(&stored);
+    return status;
+}
+
+/* Add a weight under the first of these names that is free. */
+static lego_status add_weight(int32_t *weight, lg_script_at *at, const char *given, const char *slot,
+                              const lego_tensor *tensor)
+{
+    lg_graph *graph = at->import->graph;
+    char *name = given ? lg_strdup(given)
+                       : lg_asprintf("%s.%s", *at->node->scope ? at->node->scope : at->name, slot);
+    lego_status status = LEGO_OK;
+
+    for (int k = 2; name && lg_graph_find_weight(graph, name) != LG_NONE; k++) {
+        lg_free(name);
+        name = k == 2 ? lg_asprintf("%s.%s", at->name, slot) : lg_asprintf("%s.%s#%d", at->name, slot, k);
+    }
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming a weight of '%s'", at->name);
+    LG_TRY(lg_graph_add_weight(weight, graph, name, tensor));
+done:
+    lg_free(name);
+    return status;
+}
+
+static void swap_axes(lego_tensor *tensor, const lego_tensor *from)
+{
+    const int64_t rows = from->shape.dims[0], columns = from->shape.dims[1];
+    const float *a = lg_tensor_data(from);
+    float *b = lg_tensor_data(tensor);
+
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            b[j * rows + i] = a[i * columns + j];
+}
+
+lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, int transposed)
+{
+    const lg_script_tensor *tensor = lg_script_tensor_of(at, i);
+    int32_t *known;
+    lego_tensor values = { 0 }, turned = { 0 };
+    lego_status status = LEGO_OK;
+
+    *weight = LG_NONE;
+    if (lg_script_is_none(at, i))
+        return LEGO_OK;
+    if (!tensor || !tensor->data)
+        return lg_script_unsupported("its %s is computed from the input", slot);
+    known = &at->import->weights[lg_script_argument(at, i)->integer];
+    if (!transposed && *known != LG_NONE) {
+        *weight = *known;
+        return LEGO_OK;
+    }
+    if (transposed && tensor->n_dims != 2)
+        return lg_script_unsupported("its %s has %d axes, 2 are needed", slot, (int)tensor->n_dims);
+    LG_TRY(read_constant(&values, tensor));
+    if (transposed) {
+        LG_TRY(lg_tensor_init(&turned, LEGO_DTYPE_F32, &(lg_shape){ 2, { tensor->dims[1], tensor->dims[0] } }));
+        swap_axes(&turned, &values);
+        LG_TRY(add_weight(weight, at, NULL, slot, &turned));
+    } else {
+        LG_TRY(add_weight(weight, at, tensor->name, slot, &values));
+        *known = *weight;
+    }
+done:
+    lg_tensor_dispose(&values);
+    lg_tensor_dispose(&turned);
+    return status;
+}
+
+/* A constant node; `values` (without the batch) becomes its weight. */
+static lego_status emit_constant(int32_t *value, lg_script_at *at, const char *name, const lego_tensor *values)
+{
+    int32_t weight = LG_NONE;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(add_weight(&weight, at, name, "value", values));
+    LG_TRY(lg_script_emit(value, at, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight));
+done:
+    return status;
+}
+
+lego_status lg_script_scalar(int32_t *value, lg_script_at *at, double number, int n_dims)
+{
+    lg_shape shape = { n_dims - 1, { 0 } };
+    lego_tensor tensor = { 0 };
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < n_dims - 1; i++)
+        shape.dims[i] = 1;
+    LG_TRY(lg_tensor_init(&tensor, LEGO_DTYPE_F32, &shape));
+    *(float *)lg_tensor_data(&tensor) = (float)number;
+    LG_TRY(emit_constant(value, at, NULL, &tensor));
+done:
+    lg_tensor_dispose(&tensor);
+    return status;
+}
+
+/* Whether a constant of the full number of axes has the same elements for every sample of the recorded batch. */
+static int is_same_for_all(const lego_tensor *tensor, int64_t batch)
+{
+    const size_t bytes = lg_tensor_bytes(tensor);
+    const char *data = lg_tensor_data(tensor);
+
+    if (tensor->shape.dims[0] == 1)
+        return 1;
+    return tensor->shape.dims[0] == batch && bytes > 0 && memcmp(data, data + bytes / (size_t)batch, bytes / (size_t)batch) == 0;
+}
+
+lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t index, int n_dims)
+{
+    const lg_script_tensor *tensor = &at->import->script->tensors[index];
+    lego_tensor all = { 0 }, sample = { 0 };
+    lg_shape shape = { n_dims - 1, { 0 } };
+    int lead;
+    lego_status status = LEGO_OK;
+
+    if (!tensor->data) {
+        *value = at->import->values[index];
+        if (*value == LG_NONE || lg_script_shape(at, *value)->n_dims != n_dims)
+            return lg_script_unsupported("its operands have different numbers of axes, or other types than float32");
+        return LEGO_OK;
+    }
+    lead = n_dims - tensor->n_dims;
+    if (lead < 0)
+        return lg_script_unsupported("a constant of %d axes beside a value of %d", (int)tensor->n_dims, n_dims);
+    LG_TRY(read_constant(&all, tensor));
+    if (lead == 0 && !is_same_for_all(&all, at->import->script->batch))
+        LG_FAIL(LEGO_EUNSUPPORTED, "a constant that is not the same for every sample of the batch");
+    for (int i = 1; i < n_dims; i++)
+        shape.dims[i - 1] = i < lead ? 1 : tensor->dims[i - lead];
+    LG_TRY(lg_tensor_init(&sample, LEGO_DTYPE_F32, &shape));
+    memcpy(lg_tensor_data(&sample), lg_tensor_data(&all), lg_tensor_bytes(&sample));
+    LG_TRY(emit_constant(value, at, tensor->name, &sample));
+done:
+    lg_tensor_dispose(&all);
+    lg_tensor_dispose(&sample);
+    return status;
+}
+
+lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dims)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+    double number = 0.0;
+    lego_status status = LEGO_OK;
+
+    if (arg->type == LG_SCRIPT_TENSOR)
+        return lg_script_tensor_operand(value, at, arg->integer, n_dims);
+    LG_TRY(lg_script_number(&number, at, i));
+    LG_TRY(lg_script_scalar(value, at, number, n_dims));
+done:
+    return status;
+}
+
+lego_status lg_script_give_unary(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
+{
+    int32_t x, y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_emit_unary(&y, at, kind, attrs, x));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+lego_status lg_script_hand_on(lg_script_at *at)
+{
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_finish(at, 0, x));
+done:
+    return status;
+}

@@ -1,0 +1,274 @@
+/* Converters of TorchScript's operators that have weights: convolutions, matrix products, normalisation. */
+#include "import/script.h"
+
+#include <string.h>
+
+/* --- layers --- */
+
+static lego_status read_pads(int64_t pads[4], const lg_script_at *at, int i, const int64_t kernel[2],
+                             const int64_t stride[2], const int64_t dilation[2])
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+    lego_status status = LEGO_OK;
+
+    if (arg->type != LG_SCRIPT_TEXT) {
+        LG_TRY(lg_script_ints(pads, at, i, 2));
+        pads[2] = pads[0];
+        pads[3] = pads[1];
+        return LEGO_OK;
+    }
+    memset(pads, 0, 4 * sizeof(*pads));
+    if (strcmp(arg->text, "valid") == 0)
+        return LEGO_OK;
+    if (strcmp(arg->text, "same") != 0 || stride[0] != 1 || stride[1] != 1)
+        return lg_script_unsupported("padding '%.40s' with strides %lld and %lld", arg->text, (long long)stride[0],
+                                     (long long)stride[1]);
+    for (int k = 0; k < 2; k++) { /* an odd one goes behind */
+        const int64_t total = dilation[k] * (kernel[k] - 1);
+        pads[k] = total / 2;
+        pads[2 + k] = total - total / 2;
+    }
+done:
+    return status;
+}
+
+static lego_status layer(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
+{
+    int32_t x, y, weights[2];
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_weight(&weights[0], at, 1, "weight", 0));
+    LG_TRY(lg_script_weight(&weights[1], at, 2, "bias", 0));
+    if (weights[0] == LG_NONE)
+        LG_FAIL(LEGO_EUNSUPPORTED, "no weight");
+    LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status check_2d(const lg_script_at *at)
+{
+    const lg_script_tensor *weight = lg_script_tensor_of(at, 1);
+
+    if (!weight || weight->n_dims != 4)
+        return lg_script_unsupported("a convolution over %d axes; over two is supported",
+                                     weight ? (int)weight->n_dims - 2 : 0);
+    return LEGO_OK;
+}
+
+/* conv2d(x, weight, bias, stride, padding, dilation, groups), also convolution's first six; `groups` at argument g. */
+static lego_status convolution_at(lg_script_at *at, int g)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_CONV2D);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(check_2d(at));
+    LG_TRY(lg_script_ints(attrs.conv.stride, at, 3, 2));
+    LG_TRY(lg_script_ints(attrs.conv.dilation, at, 5, 2));
+    LG_TRY(read_pads(attrs.conv.pads, at, 4, lg_script_tensor_of(at, 1)->dims + 2, attrs.conv.stride,
+                     attrs.conv.dilation));
+    LG_TRY(lg_script_int(&attrs.conv.groups, at, g));
+    LG_TRY(layer(at, LG_OP_CONV2D, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_conv2d(lg_script_at *at)
+{
+    return convolution_at(at, 6);
+}
+
+/* (x, weight, bias, stride, padding, output_padding, groups, dilation); arguments p, g and d say where the last three are */
+static lego_status transposed_at(lg_script_at *at, int p, int g, int d)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_CONV_TRANSPOSE2D);
+    lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(check_2d(at));
+    LG_TRY(lg_script_ints(conv->stride, at, 3, 2));
+    LG_TRY(lg_script_ints(conv->pads, at, 4, 2));
+    conv->pads[2] = conv->pads[0];
+    conv->pads[3] = conv->pads[1];
+    LG_TRY(lg_script_ints(conv->output_padding, at, p, 2));
+    LG_TRY(lg_script_int(&conv->groups, at, g));
+    LG_TRY(lg_script_ints(conv->dilation, at, d, 2));
+    LG_TRY(layer(at, LG_OP_CONV_TRANSPOSE2D, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_conv_transpose2d(lg_script_at *at)
+{
+    return transposed_at(at, 5, 6, 7);
+}
+
+/* _convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups, ...): traces have it */
+static lego_status convert_convolution(lg_script_at *at)
+{
+    int64_t transposed = 0;
+    lego_status status = lg_script_int(&transposed, at, 6);
+
+    if (status != LEGO_OK)
+        return status;
+    return transposed ? transposed_at(at, 7, 8, 5) : convolution_at(at, 8);
+}
+
+static lego_status convert_linear(lg_script_at *at)
+{
+    return layer(at, LG_OP_LINEAR, NULL);
+}
+
+/* x W with a constant W (C,K), which is linear's weight transposed. */
+static lego_status emit_product(lg_script_at *at, int i_x, int i_weight, int i_bias)
+{
+    int32_t x, y, weights[2] = { LG_NONE, LG_NONE };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, i_x));
+    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", 1));
+    if (i_bias >= 0)
+        LG_TRY(lg_script_weight(&weights[1], at, i_bias, "bias", 0));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_LINEAR, NULL, 1, &x, 2, weights));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+/* addmm(bias, x, W, beta, alpha) */
+static lego_status convert_addmm(lg_script_at *at)
+{
+    double beta = 1.0, alpha = 1.0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&beta, at, 3));
+    LG_TRY(lg_script_number(&alpha, at, 4));
+    if (beta != 1.0 || alpha != 1.0)
+        LG_FAIL(LEGO_EUNSUPPORTED, "beta %g and alpha %g; 1 and 1 are supported", beta, alpha);
+    LG_TRY(emit_product(at, 1, 2, 0));
+done:
+    return status;
+}
+
+static lego_status convert_matmul(lg_script_at *at)
+{
+    const lg_script_tensor *b = lg_script_tensor_of(at, 1);
+    int32_t inputs[2], y;
+    lego_status status = LEGO_OK;
+
+    if (b && b->data && b->n_dims == 2)
+        return emit_product(at, 0, 1, -1);
+    LG_TRY(lg_script_input(&inputs[0], at, 0));
+    LG_TRY(lg_script_input(&inputs[1], at, 1));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_MATMUL, NULL, 2, inputs, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+/* --- normalisation --- */
+
+/* batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn) */
+static lego_status convert_batch_norm(lg_script_at *at)
+{
+    static const char *const slots[4] = { "weight", "bias", "running_mean", "running_var" };
+    lg_attrs attrs = lg_script_defaults(LG_OP_BATCH_NORM);
+    int64_t training = 0;
+    int32_t x, y, weights[4];
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(&training, at, 5));
+    if (training || lg_script_is_none(at, 3))
+        LG_FAIL(LEGO_EUNSUPPORTED, "it uses the batch's own statistics (track_running_stats=False, or a trace in training "
+                "mode)");
+    LG_TRY(lg_script_number(&attrs.batch_norm.momentum, at, 6));
+    LG_TRY(lg_script_number(&attrs.batch_norm.eps, at, 7));
+    LG_TRY(lg_script_input(&x, at, 0));
+    for (int i = 0; i < 4; i++)
+        LG_TRY(lg_script_weight(&weights[i], at, i + 1, slots[i], 0));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_BATCH_NORM, &attrs, 1, &x, 4, weights));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status own_norm(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int i_weight)
+{
+    int32_t x, y, weights[2];
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", 0));
+    LG_TRY(lg_script_weight(&weights[1], at, i_weight + 1, "bias", 0));
+    LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+/* layer_norm(x, normalized_shape, weight, bias, eps, cudnn) */
+static lego_status convert_layer_norm(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_LAYER_NORM);
+    const lg_script_arg *shape = lg_script_argument(at, 1);
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    lego_status status = LEGO_OK;
+
+    if (!x || shape->type != LG_SCRIPT_INTS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "unknown arguments");
+    attrs.layer_norm.axis = x->n_dims - shape->n;
+    LG_TRY(lg_script_number(&attrs.layer_norm.eps, at, 4));
+    LG_TRY(own_norm(at, LG_OP_LAYER_NORM, &attrs, 2));
+done:
+    return status;
+}
+
+/* group_norm(x, groups, weight, bias, eps, cudnn) */
+static lego_status convert_group_norm(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_GROUP_NORM);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(&attrs.group_norm.groups, at, 1));
+    LG_TRY(lg_script_number(&attrs.group_norm.eps, at, 4));
+    LG_TRY(own_norm(at, LG_OP_GROUP_NORM, &attrs, 2));
+done:
+    return status;
+}
+
+/* instance_norm(x, weight, bias, mean, var, use_input_stats, momentum, eps, cudnn) */
+static lego_status convert_instance_norm(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_GROUP_NORM);
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    int64_t own = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(&own, at, 5));
+    if (!own || !x || x->n_dims < 3)
+        LG_FAIL(LEGO_EUNSUPPORTED, "it uses running statistics");
+    attrs.group_norm.groups = x->dims[1];
+    LG_TRY(lg_script_number(&attrs.group_norm.eps, at, 7));
+    LG_TRY(own_norm(at, LG_OP_GROUP_NORM, &attrs, 1));
+done:
+    return status;
+}
+
+const lg_script_op lg_script_layer_ops[] = {
+    { "conv2d", convert_conv2d },
+    { "_convolution", convert_convolution },
+    { "convolution", convert_convolution },
+    { "conv_transpose2d", convert_conv_transpose2d },
+    { "linear", convert_linear },
+    { "addmm", convert_addmm },
+    { "matmul", convert_matmul },
+    { "mm", convert_matmul },
+    { "bmm", convert_matmul },
+    { "batch_norm", convert_batch_norm },
+    { "layer_norm", convert_layer_norm },
+    { "group_norm", convert_group_norm },
+    { "instance_norm", convert_instance_norm },
+    { NULL, NULL },
+};

@@ -1,0 +1,224 @@
+/* Converters of TorchScript's operators that compute element by element or along an axis. */
+#include "import/script.h"
+
+#include <string.h>
+
+#define PLAIN_UNARY(name, KIND)                               \
+    static lego_status convert_##name(lg_script_at *at)       \
+    {                                                         \
+        return lg_script_give_unary(at, LG_OP_##KIND, NULL);  \
+    }
+PLAIN_UNARY(relu, RELU)
+PLAIN_UNARY(relu6, CLIP) /* whose defaults are 0 and 6 */
+PLAIN_UNARY(sigmoid, SIGMOID)
+PLAIN_UNARY(tanh, TANH)
+PLAIN_UNARY(hard_sigmoid, HARD_SIGMOID)
+PLAIN_UNARY(hard_swish, HARD_SWISH)
+PLAIN_UNARY(silu, SILU)
+
+static lego_status convert_gelu(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_GELU);
+    const lg_script_arg *form = lg_script_argument(at, 1);
+
+    attrs.gelu.tanh = form->type == LG_SCRIPT_TEXT && strcmp(form->text, "tanh") == 0;
+    return lg_script_give_unary(at, LG_OP_GELU, &attrs);
+}
+
+static lego_status convert_leaky_relu(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_LEAKY_RELU);
+    lego_status status = lg_script_number(&attrs.leaky_relu.slope, at, 1);
+
+    return status == LEGO_OK ? lg_script_give_unary(at, LG_OP_LEAKY_RELU, &attrs) : status;
+}
+
+/* hardtanh(x, min, max), clamp(x, min, max): None is no limit, and float32 has none beyond its largest number */
+static lego_status convert_clamp(lg_script_at *at)
+{
+    const double largest = 3.4028234663852886e38;
+    lg_attrs attrs = lg_script_defaults(LG_OP_CLIP);
+    lego_status status = LEGO_OK;
+
+    attrs.clip.min = -largest;
+    attrs.clip.max = largest;
+    if (!lg_script_is_none(at, 1))
+        LG_TRY(lg_script_number(&attrs.clip.min, at, 1));
+    if (!lg_script_is_none(at, 2))
+        LG_TRY(lg_script_number(&attrs.clip.max, at, 2));
+    LG_TRY(lg_script_give_unary(at, LG_OP_CLIP, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_prelu(lg_script_at *at)
+{
+    int32_t x, y, weight;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_weight(&weight, at, 1, "weight", 0));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_PRELU, NULL, 1, &x, 1, &weight));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status convert_softmax(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_SOFTMAX);
+    lego_status status = lg_script_axis(&attrs.axis.axis, at, 1, lg_script_output(at, 0)->n_dims);
+
+    return status == LEGO_OK ? lg_script_give_unary(at, LG_OP_SOFTMAX, &attrs) : status;
+}
+
+static lego_status convert_dropout(lg_script_at *at)
+{
+    int64_t training = 0;
+    lego_status status = lg_script_int(&training, at, 2);
+
+    if (status != LEGO_OK)
+        return status;
+    return training ? lg_script_unsupported("it drops at random even in evaluation") : lg_script_hand_on(at);
+}
+
+/* x op (alpha y); `swapped`: (y op alpha x) */
+static lego_status binary(lg_script_at *at, lg_op_kind kind, int i_alpha, int swapped)
+{
+    const int n_dims = lg_script_output(at, 0)->n_dims;
+    double alpha = 1.0;
+    int32_t operands[2], scale, y;
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < 2; i++)
+        LG_TRY(lg_script_operand(&operands[i], at, swapped ? 1 - i : i, n_dims));
+    if (i_alpha >= 0 && !lg_script_is_none(at, i_alpha))
+        LG_TRY(lg_script_number(&alpha, at, i_alpha));
+    if (alpha != 1.0) {
+        LG_TRY(lg_script_scalar(&scale, at, alpha, n_dims));
+        LG_TRY(lg_script_emit(&operands[1], at, LG_OP_MUL, NULL, 2, (int32_t[]){ operands[1], scale }, 0, NULL));
+    }
+    LG_TRY(lg_script_emit(&y, at, kind, NULL, 2, operands, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status convert_add(lg_script_at *at)
+{
+    return binary(at, LG_OP_ADD, 2, 0);
+}
+
+static lego_status convert_sub(lg_script_at *at)
+{
+    return binary(at, LG_OP_SUB, 2, 0);
+}
+
+static lego_status convert_rsub(lg_script_at *at)
+{
+    return binary(at, LG_OP_SUB, 2, 1);
+}
+
+static lego_status convert_mul(lg_script_at *at)
+{
+    return binary(at, LG_OP_MUL, -1, 0);
+}
+
+static lego_status convert_div(lg_script_at *at)
+{
+    if (!lg_script_is_none(at, 2))
+        return lg_script_unsupported("a division that rounds");
+    return binary(at, LG_OP_DIV, -1, 0);
+}
+
+static lego_status convert_neg(lg_script_at *at)
+{
+    const int n_dims = lg_script_output(at, 0)->n_dims;
+    int32_t operands[2], y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&operands[0], at, 0));
+    LG_TRY(lg_script_scalar(&operands[1], at, -1.0, n_dims));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, operands, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status emit_square(lg_script_at *at)
+{
+    int32_t x, y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, (int32_t[]){ x, x }, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+static lego_status convert_pow(lg_script_at *at)
+{
+    double exponent = 0.0;
+    lego_status status = lg_script_number(&exponent, at, 1);
+
+    if (status != LEGO_OK)
+        return status;
+    return exponent == 2.0 ? emit_square(at) : lg_script_unsupported("exponent %g; 2 is supported", exponent);
+}
+
+/* mean(x, axes, keepdim, dtype) */
+static lego_status convert_mean(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_MEAN);
+    const lg_script_arg *axes = lg_script_argument(at, 1);
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    int64_t keep = 0;
+    lego_status status = LEGO_OK;
+
+    if (!x || axes->type != LG_SCRIPT_INTS || axes->n < 1 || axes->n > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a mean over everything, the batch included");
+    LG_TRY(lg_script_int(&keep, at, 2));
+    attrs.mean.keep = keep != 0;
+    attrs.mean.axes.n = axes->n;
+    for (int i = 0; i < axes->n; i++)
+        attrs.mean.axes.dims[i] = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
+    LG_TRY(lg_script_give_unary(at, LG_OP_MEAN, &attrs));
+done:
+    return status;
+}
+
+const lg_script_op lg_script_math_ops[] = {
+    { "relu", convert_relu },
+    { "relu6", convert_relu6 },
+    { "sigmoid", convert_sigmoid },
+    { "tanh", convert_tanh },
+    { "hardsigmoid", convert_hard_sigmoid },
+    { "hardswish", convert_hard_swish },
+    { "silu", convert_silu },
+    { "gelu", convert_gelu },
+    { "leaky_relu", convert_leaky_relu },
+    { "hardtanh", convert_clamp },
+    { "clamp", convert_clamp },
+    { "clip", convert_clamp },
+    { "prelu", convert_prelu },
+    { "softmax", convert_softmax },
+    { "dropout", convert_dropout },
+    { "feature_dropout", convert_dropout },
+    { "contiguous", lg_script_hand_on },
+    { "clone", lg_script_hand_on },
+    { "detach", lg_script_hand_on },
+    { "to", lg_script_hand_on },
+    { "alias", lg_script_hand_on },
+    { "add", convert_add },
+    { "sub", convert_sub },
+    { "rsub", convert_rsub },
+    { "mul", convert_mul },
+    { "multiply", convert_mul },
+    { "div", convert_div },
+    { "neg", convert_neg },
+    { "pow", convert_pow },
+    { "square", emit_square },
+    { "mean", convert_mean },
+    { NULL, NULL },
+};
