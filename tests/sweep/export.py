@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Write torchvision models with random weights as ONNX, each with an input and the outputs that torch computes.
+"""Write torchvision's models and those of families.py, with random weights, as ONNX, each with an input and the outputs that
+torch computes.
 
     export.py [--opset 17] [--static] FOLDER MODEL...        (without MODEL: all)
 
-FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (1,3,H,W), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
+FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (1,C,H,W), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
 """
 import argparse
 import os
@@ -12,6 +13,8 @@ import warnings
 import numpy
 import torch
 import torchvision
+
+from families import FAMILIES
 
 # name: (extent of the input, arguments of the builder)
 MODELS = {
@@ -41,19 +44,22 @@ class FirstOutput(torch.nn.Module):
 
 
 def build(name):
-    extent, arguments = MODELS[name]
-    family = torchvision.models if hasattr(torchvision.models, name) else torchvision.models.segmentation
     torch.manual_seed(1)
-    model = getattr(family, name)(weights=None, **arguments)
+    if name in FAMILIES:
+        model, shape = FAMILIES[name]()
+    else:
+        extent, arguments = MODELS[name]
+        family = torchvision.models if hasattr(torchvision.models, name) else torchvision.models.segmentation
+        model, shape = getattr(family, name)(weights=None, **arguments), (3, extent, extent)
+        if family is not torchvision.models:
+            model = FirstOutput(model)
     for module in model.modules():  # statistics that matter, or a wrong batch norm would go unnoticed
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             torch.nn.init.normal_(module.running_mean, 0.0, 0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0.0, 0.1)
-    if family is not torchvision.models:
-        model = FirstOutput(model)
-    return model.eval(), torch.randn(1, 3, extent, extent)
+    return model.eval(), torch.randn(1, *shape)
 
 
 def export(name, folder, opset, static):
@@ -75,11 +81,11 @@ def main():
     parser.add_argument("--opset", type=int, default=17)
     parser.add_argument("--static", action="store_true", help="fix the batch to 1")
     parser.add_argument("folder")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="of: " + " ".join(MODELS))
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="of: " + " ".join((*MODELS, *FAMILIES)))
     arguments = parser.parse_args()
     os.makedirs(arguments.folder, exist_ok=True)
-    for name in arguments.models or MODELS:
-        if name not in MODELS:
+    for name in arguments.models or (*MODELS, *FAMILIES):
+        if name not in MODELS and name not in FAMILIES:
             parser.error(f"unknown model '{name}'")
         export(name, arguments.folder, arguments.opset, arguments.static)
 
