@@ -1,4 +1,4 @@
-/* activation.c: the activations, as lower.c fuses them and as plain C computes them.
+/* activation.c: the activations, as lower_nodes.c fuses them and as plain C computes them.
  *
  * What newcomers get wrong: a channel-blocked layout has lanes that belong to no channel and must stay zero. An
  * activation that turns zero into something else must not touch them. */

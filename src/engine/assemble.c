@@ -1,119 +1,14 @@
 /* assemble.c: the fast backend. Steps become operations: kernels bound to memory, with reorders where layouts differ.
  *
- * prepare(): tune.c says what candidates cost, layout.c picks one a step, then the operations are listed in order, their
- * buffers placed by arena.c, weights packed (or found packed in the cache), and kernels bound to memory. A run walks the
- * list.
+ * prepare(): tune.c says what candidates cost, layout.c picks one a step, then operations.c lists the operations in
+ * order, their buffers are placed by arena.c, weights packed (or found packed in the cache), and kernels bound to memory.
+ * A run walks the list (operations_run.c).
  *
  * What newcomers get wrong: time in the arena is counted in operations, not in steps, since reorders and copies come
- * between steps. And an activation may be at hand in several layouts at once, each in a buffer of its own. */
-#include <math.h>
-#include <string.h>
+ * between steps. */
+#include "engine/assemble.h"
 
 #include "base/alloc.h"
-#include "engine/cache.h"
-#include "engine/plain.h"
-#include "engine/plan.h"
-#include "engine/tune.h"
-
-/* Where data lies: a buffer of the arena, or the caller's memory. */
-typedef enum where_kind { NOWHERE, BUFFER, INPUT, OUTPUT } where_kind;
-typedef struct where {
-    where_kind kind;
-    int32_t index;
-    int shared; /* by two cells: not to be written over */
-} where;
-
-typedef enum operation_kind { CALL, HOST, COPY } operation_kind;
-typedef struct operation {
-    operation_kind kind;
-    int32_t step;            /* that it computes or serves; LG_NONE: hands a graph output over */
-    lg_candidate candidate;
-    int is_reorder;
-    lg_cache_entry *kernel;  /* CALL */
-    lg_cache_entry *weights; /* layers */
-    lg_call *call;
-    where in[2], out, scratch;
-    where *inputs;           /* HOST: all of them */
-    int32_t n_inputs;
-    size_t bytes;            /* COPY */
-} operation;
-
-typedef struct fast_state {
-    operation *ops;
-    size_t ops_capacity;
-    lg_arena_request *buffers;
-    size_t n_buffers, buffers_capacity;
-    where *places;           /* cell x layout: where it is at hand */
-    const float **host_inputs; /* of the HOST operation under way */
-    const float *const *inputs; /* of the run under way */
-    float *const *outputs;
-    int previous_threads;
-} fast_state;
-
-static const where nowhere = { NOWHERE, 0, 0 };
-
-/* --- buffers and operations --- */
-
-static lego_status add_buffer(where *out, fast_state *state, size_t bytes)
-{
-    lego_status status = LEGO_OK;
-
-    LG_TRY(LG_RESERVE(&state->buffers, &state->buffers_capacity, state->n_buffers + 1));
-    state->buffers[state->n_buffers] = (lg_arena_request){ bytes, INT32_MAX, -1, 0 };
-    *out = (where){ BUFFER, (int32_t)state->n_buffers, 0 };
-    state->n_buffers++;
-done:
-    return status;
-}
-
-static void touch(fast_state *state, where place, int32_t op)
-{
-    lg_arena_request *buffer;
-
-    if (place.kind != BUFFER)
-        return;
-    buffer = &state->buffers[place.index];
-    if (op < buffer->first)
-        buffer->first = op;
-    if (op > buffer->last)
-        buffer->last = op;
-}
-
-/* Append; the plan owns what the operation refers to from here on. */
-static lego_status add_operation(lg_plan *plan, const operation *op)
-{
-    fast_state *state = plan->state;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(LG_RESERVE(&state->ops, &state->ops_capacity, plan->n_ops + 1));
-    state->ops[plan->n_ops] = *op;
-    touch(state, op->in[0], plan->n_ops);
-    touch(state, op->in[1], plan->n_ops);
-    for (int32_t i = 0; i < op->n_inputs; i++)
-        touch(state, op->inputs[i], plan->n_ops);
-    touch(state, op->out, plan->n_ops);
-    touch(state, op->scratch, plan->n_ops);
-    plan->n_ops++;
-done:
-    return status;
-}
-
-static where *place_of(const lg_plan *plan, int32_t cell, lg_layout layout)
-{
-    const fast_state *state = plan->state;
-
-    return &state->places[(size_t)plan->program->cells[cell].base * LG_N_LAYOUTS + layout];
-}
-
-static void set_place(lg_plan *plan, int32_t cell, lg_layout layout, where place)
-{
-    int32_t base = plan->program->cells[cell].base;
-    unsigned bits = lg_layout_bits(&plan->program->cells[base], layout, lg_kernels_block());
-
-    for (int other = 0; other < LG_N_LAYOUTS; other++)
-        if (bits & (1u << other))
-            *place_of(plan, cell, (lg_layout)other) = place;
-}
 
 /* --- kernels: costs, choice --- */
 
@@ -176,257 +71,7 @@ done:
     return status;
 }
 
-/* --- listing operations --- */
-
-static lego_status add_reorder(lg_plan *plan, int32_t step, int32_t cell, lg_layout from, lg_layout to, where in,
-                               where *out)
-{
-    int64_t dims[4];
-    lg_work work;
-    const lg_kernel *kernel;
-    operation op = { .kind = CALL,
-                     .step = step,
-                     .candidate = { LG_METHOD_DIRECT, 0, from, to },
-                     .is_reorder = 1,
-                     .in = { in, nowhere } };
-    lego_status status = LEGO_OK;
-
-    lg_work_dims(dims, &plan->program->cells[cell]);
-    work = lg_work_reorder(dims);
-    LG_TRY(lg_kernel_get(&op.kernel, plan->cache, &work, &op.candidate, plan->n_threads));
-    kernel = lg_cache_payload(op.kernel);
-    if (!lg_kernel_exists(kernel))
-        LG_FAIL(LEGO_EBACKEND, "no kernel reorders %s to %s", lg_layout_name(from), lg_layout_name(to));
-    if (out->kind == NOWHERE)
-        LG_TRY(add_buffer(out, plan->state, lg_kernel_out_bytes(kernel)));
-    op.out = *out;
-    if (lg_kernel_scratch_bytes(kernel) > 0)
-        LG_TRY(add_buffer(&op.scratch, plan->state, lg_kernel_scratch_bytes(kernel)));
-    LG_TRY(add_operation(plan, &op));
-    op.kernel = NULL; /* the plan owns it now */
-done:
-    lg_cache_release(plan->cache, op.kernel);
-    return status;
-}
-
-/* Make a cell be at hand in a layout. */
-static lego_status bring(where *out, lg_plan *plan, int32_t step, int32_t cell, lg_layout wanted,
-                         const lg_reorder_costs *reorders)
-{
-    int32_t base = plan->program->cells[cell].base;
-    lg_layout layout = lg_layout_wanted(plan->program, cell, wanted);
-    unsigned at_hand = 0;
-    lg_layout from;
-    lego_status status = LEGO_OK;
-
-    *out = *place_of(plan, cell, layout);
-    if (out->kind != NOWHERE)
-        return LEGO_OK;
-    for (int other = 0; other < LG_N_LAYOUTS; other++)
-        if (place_of(plan, cell, (lg_layout)other)->kind != NOWHERE)
-            at_hand |= 1u << other;
-    from = lg_layout_source(at_hand, &reorders[base], layout);
-    LG_TRY(add_reorder(plan, step, base, from, layout, *place_of(plan, cell, from), out));
-    set_place(plan, cell, layout, *out);
-done:
-    return status;
-}
-
-/* The residual in the layout and buffer that the step will overwrite. */
-static lego_status bring_residual(where *out, lg_plan *plan, int32_t step, const lg_candidate *candidate,
-                                  const lg_reorder_costs *reorders)
-{
-    const lg_program *program = plan->program;
-    int32_t residual = program->steps[step].residual;
-    int64_t elements = program->cells[residual].elements;
-    where from;
-    operation copy = { .kind = COPY, .step = step, .candidate = *candidate };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(bring(&from, plan, step, residual, candidate->out, reorders));
-    *out = from;
-    if (from.kind == BUFFER && !from.shared && lg_residual_is_free(program, step, candidate, lg_kernels_block()))
-        goto done;
-    copy.bytes = from.kind == BUFFER ? ((fast_state *)plan->state)->buffers[from.index].bytes
-                                     : (size_t)elements * sizeof(float);
-    LG_TRY(add_buffer(out, plan->state, copy.bytes));
-    copy.in[0] = from;
-    copy.out = *out;
-    LG_TRY(add_operation(plan, &copy));
-done:
-    return status;
-}
-
-/* Element-wise kernels write over an input that dies with them. Returns that input's index, or LG_NONE. Not where channels
- * are padded: oneDNN 2.6.3's addition with an activation then computes wrong numbers in place. */
-static int32_t input_to_overwrite(const lg_plan *plan, int32_t step, const operation *op)
-{
-    const lg_program *program = plan->program;
-    const lg_step *what = &program->steps[step];
-    const int commutes = what->binary == LG_BINARY_ADD || what->binary == LG_BINARY_MUL;
-    int64_t dims[4];
-
-    if ((what->kind != LG_STEP_BINARY && what->kind != LG_STEP_ACT) || op->kind != CALL)
-        return LG_NONE;
-    lg_work_dims(dims, &program->cells[what->output]);
-    if (op->candidate.out == LG_LAYOUT_BLOCKED && dims[1] % lg_kernels_block() != 0)
-        return LG_NONE;
-    for (int32_t i = 0; i < (commutes ? what->n_inputs : 1); i++)
-        if (op->in[i].kind == BUFFER && !op->in[i].shared && program->cells[program->cells[what->inputs[i]].base].last == step)
-            return i;
-    return LG_NONE;
-}
-
-/* What a plain C kernel writes: of a blocked image, whole blocks. */
-static size_t host_bytes(const lg_plan *plan, int32_t step, lg_layout layout)
-{
-    const lg_planes planes = lg_planes_of(&plan->program->cells[plan->program->steps[step].output], layout,
-                                          lg_kernels_block());
-
-    return (size_t)(planes.n * planes.height * planes.width * planes.lanes) * sizeof(float);
-}
-
-static lego_status place_output(operation *op, lg_plan *plan, int32_t step, const lg_reorder_costs *reorders)
-{
-    const lg_step *what = &plan->program->steps[step];
-    int32_t over = input_to_overwrite(plan, step, op);
-    size_t bytes = op->kind == HOST ? host_bytes(plan, step, op->candidate.out)
-                                    : lg_kernel_out_bytes(lg_cache_payload(op->kernel));
-    lego_status status = LEGO_OK;
-
-    if (what->residual != LG_NONE) {
-        LG_TRY(bring_residual(&op->out, plan, step, &op->candidate, reorders));
-    } else if (over != LG_NONE) {
-        where first = op->in[0];
-        op->in[0] = op->in[over]; /* kernels write over their first operand */
-        if (over == 1)
-            op->in[1] = first;
-        op->out = op->in[0];
-    } else {
-        LG_TRY(add_buffer(&op->out, plan->state, bytes));
-    }
-done:
-    return status;
-}
-
-static lego_status bring_inputs(operation *op, lg_plan *plan, int32_t step, const lg_reorder_costs *reorders)
-{
-    const lg_program *program = plan->program;
-    const lg_step *what = &program->steps[step];
-    lego_status status = LEGO_OK;
-
-    if (op->kind == HOST) {
-        LG_TRY(LG_CALLOC(&op->inputs, what->n_inputs));
-        op->n_inputs = what->n_inputs;
-    }
-    for (int32_t i = 0; i < what->n_inputs; i++)
-        LG_TRY(bring(op->kind == HOST ? &op->inputs[i] : &op->in[i], plan, step, lg_work_input(program, what, i),
-                     op->candidate.in, reorders));
-done:
-    return status;
-}
-
-static lego_status get_weights(operation *op, lg_plan *plan, const lg_step *what)
-{
-    lego_status status = LEGO_OK;
-
-    if (op->kind == HOST && lg_step_is_layer(what))
-        LG_TRY(lg_plain_get_weights(&op->weights, plan->cache, what));
-    else if (op->kind == CALL && lg_kernel_weight_bytes(lg_cache_payload(op->kernel)) > 0)
-        LG_TRY(lg_kernel_pack(&op->weights, lg_cache_payload(op->kernel), plan->cache, what));
-    if (op->weights)
-        plan->weight_bytes += lg_cache_entry_bytes(op->weights);
-done:
-    return status;
-}
-
-/* The output is the input under another name: both cells are at hand in one place. */
-static lego_status add_alias(lg_plan *plan, int32_t step, const lg_candidate *candidate,
-                             const lg_reorder_costs *reorders)
-{
-    const lg_step *what = &plan->program->steps[step];
-    where place;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(bring(&place, plan, step, what->inputs[0], candidate->in, reorders));
-    place.shared = 1;
-    for (int layout = 0; layout < LG_N_LAYOUTS; layout++) {
-        where *other = place_of(plan, what->inputs[0], (lg_layout)layout);
-        other->shared |= other->kind == place.kind && other->index == place.index;
-    }
-    set_place(plan, what->output, candidate->out, place);
-done:
-    return status;
-}
-
-/* Takes over `*kernel`. */
-static lego_status add_step_operations(lg_plan *plan, int32_t step, const lg_step_options *options, int32_t choice,
-                                       lg_cache_entry **kernel, const lg_reorder_costs *reorders)
-{
-    const lg_program *program = plan->program;
-    const lg_step *what = &program->steps[step];
-    operation op = { .kind = *kernel ? CALL : HOST,
-                     .step = step,
-                     .candidate = options->candidates[choice],
-                     .kernel = *kernel };
-    size_t scratch_bytes = op.kind == HOST ? lg_plain_scratch_bytes(program, what)
-                                           : lg_kernel_scratch_bytes(lg_cache_payload(op.kernel));
-    lego_status status = LEGO_OK;
-
-    *kernel = NULL;
-    if (op.kind == HOST && lg_plain_is_copy(program, what, op.candidate.in, op.candidate.out))
-        return add_alias(plan, step, &op.candidate, reorders);
-    LG_TRY(bring_inputs(&op, plan, step, reorders));
-    LG_TRY(place_output(&op, plan, step, reorders));
-    if (scratch_bytes > 0)
-        LG_TRY(add_buffer(&op.scratch, plan->state, scratch_bytes));
-    LG_TRY(get_weights(&op, plan, what));
-    set_place(plan, what->output, op.candidate.out, op.out);
-    LG_TRY(add_operation(plan, &op));
-    op.kernel = op.weights = NULL; /* the plan owns them now */
-    op.inputs = NULL;
-done:
-    lg_cache_release(plan->cache, op.kernel);
-    lg_cache_release(plan->cache, op.weights);
-    lg_free(op.inputs);
-    return status;
-}
-
-static lego_status add_output(lg_plan *plan, int32_t index, const lg_reorder_costs *reorders)
-{
-    const lg_program *program = plan->program;
-    int32_t cell = program->outputs[index];
-    int32_t base = program->cells[cell].base;
-    where from = *place_of(plan, cell, LG_LAYOUT_PLAIN);
-    where to = { OUTPUT, index, 0 };
-    operation copy = { .kind = COPY, .step = LG_NONE, .out = to };
-    unsigned at_hand = 0;
-    lg_layout layout;
-    lego_status status = LEGO_OK;
-
-    if (from.kind != NOWHERE) {
-        copy.in[0] = from;
-        copy.bytes = (size_t)program->cells[cell].elements * sizeof(float);
-        return add_operation(plan, &copy);
-    }
-    for (int other = 0; other < LG_N_LAYOUTS; other++)
-        if (place_of(plan, cell, (lg_layout)other)->kind != NOWHERE)
-            at_hand |= 1u << other;
-    layout = lg_layout_source(at_hand, &reorders[base], LG_LAYOUT_PLAIN);
-    LG_TRY(add_reorder(plan, LG_NONE, base, layout, LG_LAYOUT_PLAIN, *place_of(plan, cell, layout), &to));
-done:
-    return status;
-}
-
 /* --- binding --- */
-
-/* NULL for the caller's memory: bound when a run begins. */
-static void *address(const lg_plan *plan, where place)
-{
-    const fast_state *state = plan->state;
-
-    return place.kind == BUFFER ? plan->arena + state->buffers[place.index].offset : NULL;
-}
 
 static lego_status bind(lg_plan *plan)
 {
@@ -443,31 +88,18 @@ static lego_status bind(lg_plan *plan)
         plan->op_weight_bytes[i] = op->weights ? lg_cache_entry_bytes(op->weights) : 0;
         if (op->kind == CALL)
             LG_TRY(lg_call_create(&op->call, lg_cache_payload(op->kernel),
-                                  &(lg_call_memory){ address(plan, op->in[0]), address(plan, op->in[1]),
-                                                     address(plan, op->out), packed ? packed->weight : NULL,
-                                                     packed ? packed->bias : NULL, address(plan, op->scratch) }));
+                                  &(lg_call_memory){ .in = lg_operation_address(plan, op->in[0]),
+                                                     .in2 = lg_operation_address(plan, op->in[1]),
+                                                     .out = lg_operation_address(plan, op->out),
+                                                     .weight = packed ? packed->weight : NULL,
+                                                     .bias = packed ? packed->bias : NULL,
+                                                     .scratch = lg_operation_address(plan, op->scratch) }));
     }
 done:
     return status;
 }
 
 /* --- the backend --- */
-
-static lego_status list_operations(lg_plan *plan, const lg_step_options *options, const int32_t *choices,
-                                   lg_cache_entry **kernels, const lg_reorder_costs *reorders)
-{
-    const lg_program *program = plan->program;
-    lego_status status = LEGO_OK;
-
-    for (int32_t i = 0; i < program->n_inputs; i++)
-        set_place(plan, program->inputs[i], LG_LAYOUT_PLAIN, (where){ INPUT, i, 0 });
-    for (int32_t i = 0; i < program->n_steps; i++)
-        LG_TRY(add_step_operations(plan, i, &options[i], choices[i], &kernels[i], reorders));
-    for (int32_t i = 0; i < program->n_outputs; i++)
-        LG_TRY(add_output(plan, i, reorders));
-done:
-    return status;
-}
 
 static lego_status fast_prepare(lg_plan *plan)
 {
@@ -489,7 +121,7 @@ static lego_status fast_prepare(lg_plan *plan)
     LG_TRY(LG_CALLOC(&choices, program->n_steps));
     LG_TRY(LG_CALLOC(&kernels, program->n_steps));
     LG_TRY(choose(options, reorders, choices, kernels, plan));
-    LG_TRY(list_operations(plan, options, choices, kernels, reorders));
+    LG_TRY(lg_operations_list(plan, options, choices, kernels, reorders));
     LG_TRY(bind(plan));
 done:
     for (int32_t i = 0; kernels && i < program->n_steps; i++)
@@ -521,122 +153,13 @@ static void fast_dispose(lg_plan *plan)
     lg_free(state);
 }
 
-static lego_status fast_begin(lg_plan *plan, const float *const *inputs, float *const *outputs)
-{
-    fast_state *state = plan->state;
-    lego_status status = LEGO_OK;
-
-    state->previous_threads = lg_kernels_enter(plan->n_threads);
-    state->inputs = inputs;
-    state->outputs = outputs;
-    for (int32_t i = 0; i < plan->n_ops; i++) {
-        const operation *op = &state->ops[i];
-        if (op->kind != CALL)
-            continue;
-        for (int k = 0; k < 2; k++)
-            if (op->in[k].kind == INPUT)
-                LG_TRY(lg_call_bind_in(op->call, k, inputs[op->in[k].index]));
-        if (op->out.kind == OUTPUT)
-            LG_TRY(lg_call_bind_out(op->call, outputs[op->out.index]));
-    }
-done:
-    return status;
-}
-
-static const void *source(const lg_plan *plan, where place)
-{
-    const fast_state *state = plan->state;
-
-    return place.kind == INPUT ? state->inputs[place.index] : address(plan, place);
-}
-
-static void run_on_host(lg_plan *plan, const operation *op)
-{
-    fast_state *state = plan->state;
-    const lg_packed *packed = op->weights ? lg_cache_payload(op->weights) : NULL;
-    lg_plain_call call = { .program = plan->program,
-                           .step = &plan->program->steps[op->step],
-                           .in = op->candidate.in,
-                           .out = op->candidate.out,
-                           .block = lg_kernels_block(),
-                           .y = address(plan, op->out),
-                           .inputs = state->host_inputs,
-                           .weight = packed ? packed->weight : NULL,
-                           .bias = packed ? packed->bias : NULL,
-                           .scratch = address(plan, op->scratch) };
-
-    for (int32_t i = 0; i < op->n_inputs; i++)
-        state->host_inputs[i] = source(plan, op->inputs[i]);
-    lg_plain_run(&call);
-}
-
-static lego_status fast_run_op(lg_plan *plan, int32_t index)
-{
-    fast_state *state = plan->state;
-    const operation *op = &state->ops[index];
-
-    switch (op->kind) {
-    case CALL:
-        return lg_call_run(op->call);
-    case COPY:
-        memcpy(op->out.kind == OUTPUT ? state->outputs[op->out.index] : address(plan, op->out),
-               source(plan, op->in[0]), op->bytes);
-        return LEGO_OK;
-    case HOST:
-        run_on_host(plan, op);
-        return LEGO_OK;
-    }
-    return LEGO_OK;
-}
-
-static void fast_end(lg_plan *plan)
-{
-    fast_state *state = plan->state;
-
-    lg_kernels_leave(state->previous_threads);
-    state->inputs = NULL;
-    state->outputs = NULL;
-}
-
-static void describe_operation(lg_str *out, const lg_plan *plan, const operation *op)
-{
-    const lg_step *step = op->step == LG_NONE ? NULL : &plan->program->steps[op->step];
-
-    lg_str_appendf(out, "%s: ", step ? step->name : "output");
-    if (op->kind == COPY) {
-        lg_str_append(out, "copy\n");
-        return;
-    }
-    lg_str_appendf(out, "%s %s", op->kind == HOST ? "plain C" : lg_kernel_name(lg_cache_payload(op->kernel)),
-                   lg_layout_name(op->candidate.in));
-    if (op->candidate.in != op->candidate.out)
-        lg_str_appendf(out, ">%s", lg_layout_name(op->candidate.out));
-    if (op->is_reorder) {
-        lg_str_append(out, " reorder\n");
-        return;
-    }
-    lg_str_append(out, " ");
-    lg_step_describe(out, step);
-    if (op->candidate.method == LG_METHOD_MERGED)
-        lg_str_appendf(out, ", %d groups joined", (int)op->candidate.param);
-    lg_str_append(out, "\n");
-}
-
-static void fast_describe(lg_str *out, const lg_plan *plan)
-{
-    const fast_state *state = plan->state;
-
-    for (int32_t i = 0; i < plan->n_ops; i++)
-        describe_operation(out, plan, &state->ops[i]);
-}
-
 const lg_backend lg_backend_onednn = {
     .engine = LEGO_ENGINE_ONEDNN,
     .name = lg_kernels_name,
     .prepare = fast_prepare,
     .dispose = fast_dispose,
-    .begin = fast_begin,
-    .run_op = fast_run_op,
-    .end = fast_end,
-    .describe = fast_describe,
+    .begin = lg_operations_begin,
+    .run_op = lg_operations_run,
+    .end = lg_operations_end,
+    .describe = lg_operations_describe,
 };

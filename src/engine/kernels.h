@@ -1,4 +1,4 @@
-/* Optimised kernels: what exec_onednn.c, the only user of oneDNN, offers to the rest of the engine. */
+/* Optimised kernels: what exec_onednn.c and onednn_*.c, the only users of oneDNN, offer to the rest of the engine. */
 #ifndef LG_ENGINE_KERNELS_H
 #define LG_ENGINE_KERNELS_H
 

@@ -1,4 +1,4 @@
-/* What differs between oneDNN 2.x and 3.x, as static functions of one form. Included by exec_onednn.c only.
+/* What differs between oneDNN 2.x and 3.x, as static functions of one form. Included by onednn.h only.
  *
  * 2.x describes an operation by a struct and walks its implementations with an iterator; 3.x creates the primitive
  * descriptor at once and steps it forward. Memory descriptors are structs in 2.x and handles in 3.x. */
@@ -17,7 +17,7 @@ typedef struct conv_shape {
     dnnl_dims_t strides, dilates, pads_begin, pads_end, kernel;
 } conv_shape;
 
-static const char *implementation_name(dnnl_primitive_desc_t pd)
+static inline const char *implementation_name(dnnl_primitive_desc_t pd)
 {
     const char *info = NULL;
 
@@ -27,34 +27,34 @@ static const char *implementation_name(dnnl_primitive_desc_t pd)
 }
 
 /* Whether an implementation is one of the slow reference ones. */
-static int is_reference(const char *name)
+static inline int is_reference(const char *name)
 {
     return strstr(name, "ref") != NULL;
 }
 
 #if DNNL_VERSION_MAJOR < 3
 
-static const desc *arg(const desc *d)
+static inline const desc *arg(const desc *d)
 {
     return d;
 }
 
-static dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static inline dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
     return dnnl_memory_desc_init_by_tag(out, n_dims, dims, dnnl_f32, tag);
 }
 
-static void desc_free(desc *d)
+static inline void desc_free(desc *d)
 {
     memset(d, 0, sizeof(*d));
 }
 
-static size_t desc_bytes(const desc *d)
+static inline size_t desc_bytes(const desc *d)
 {
     return d->ndims > 0 ? dnnl_memory_desc_get_size(d) : 0;
 }
 
-static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
+static inline dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
 {
     const desc *found = dnnl_primitive_desc_query_md(pd, what, 0);
 
@@ -64,7 +64,7 @@ static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t w
 }
 
 /* Names a layout: equal texts, equal bytes. `key` names the kernel. */
-static void desc_format(char *text, size_t size, const desc *d, const char *key)
+static inline void desc_format(char *text, size_t size, const desc *d, const char *key)
 {
     size_t n = (size_t)snprintf(text, size, "f%d", (int)d->format_kind);
 
@@ -87,8 +87,8 @@ static void desc_format(char *text, size_t size, const desc *d, const char *key)
 
 /* The index-th implementation that is no reference; *out NULL: there is none. 2.6's iterator starts over once it found
  * its first implementation in the library's own cache, so an implementation counts only if its name is a new one. */
-static dnnl_status_t find(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
-                          dnnl_engine_t engine, int index)
+static inline dnnl_status_t find(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
+                                 dnnl_engine_t engine, int index)
 {
     char last[64] = "";
     dnnl_primitive_desc_iterator_t iterator = NULL;
@@ -113,9 +113,10 @@ static dnnl_status_t find(dnnl_primitive_desc_t *out, const_dnnl_op_desc_t op, c
     return status == dnnl_unimplemented || status == dnnl_iterator_ends ? dnnl_success : status;
 }
 
-static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                               dnnl_alg_kind_t alg, const desc *in, const desc *weight, const desc *bias,
-                               const desc *to, const conv_shape *shape, int index)
+static inline dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                      const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *in,
+                                      const desc *weight, const desc *bias, const desc *to, const conv_shape *shape,
+                                      int index)
 {
     dnnl_convolution_desc_t op;
     dnnl_status_t status =
@@ -125,9 +126,9 @@ static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
     return status == dnnl_success ? find(out, &op, attr, engine, index) : status;
 }
 
-static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *in, const desc *weight, const desc *bias, const desc *to,
-                                 const conv_shape *shape)
+static inline dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *in, const desc *weight,
+                                        const desc *bias, const desc *to, const conv_shape *shape)
 {
     dnnl_deconvolution_desc_t op;
     dnnl_status_t status = dnnl_dilated_deconvolution_forward_desc_init(
@@ -137,8 +138,8 @@ static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *a, const desc *b, const desc *to)
+static inline dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *a, const desc *b, const desc *to)
 {
     dnnl_matmul_desc_t op;
     dnnl_status_t status = dnnl_matmul_desc_init(&op, a, b, NULL, to);
@@ -146,8 +147,8 @@ static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                  const desc *d)
+static inline dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                         const_dnnl_primitive_attr_t attr, const desc *d)
 {
     dnnl_softmax_desc_t op;
     dnnl_status_t status = dnnl_softmax_forward_desc_init(&op, dnnl_forward_inference, d, 1);
@@ -155,8 +156,8 @@ static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                     const desc *d, float eps, unsigned flags)
+static inline dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                            const_dnnl_primitive_attr_t attr, const desc *d, float eps, unsigned flags)
 {
     dnnl_layer_normalization_desc_t op;
     dnnl_status_t status =
@@ -165,8 +166,9 @@ static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t e
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *in, const desc *weight, const desc *bias, const desc *to)
+static inline dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *in, const desc *weight,
+                                        const desc *bias, const desc *to)
 {
     dnnl_inner_product_desc_t op;
     dnnl_status_t status = dnnl_inner_product_forward_desc_init(&op, dnnl_forward_inference, in, weight, bias, to);
@@ -174,8 +176,9 @@ static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                               dnnl_alg_kind_t alg, const desc *in, const desc *to, const conv_shape *shape)
+static inline dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                      const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *in,
+                                      const desc *to, const conv_shape *shape)
 {
     dnnl_pooling_desc_t op;
     dnnl_status_t status = dnnl_pooling_forward_desc_init(&op, dnnl_forward_inference, alg, in, to, shape->strides,
@@ -184,8 +187,9 @@ static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                  dnnl_alg_kind_t alg, const desc *d, float alpha, float beta)
+static inline dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                         const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *d,
+                                         float alpha, float beta)
 {
     dnnl_eltwise_desc_t op;
     dnnl_status_t status = dnnl_eltwise_forward_desc_init(&op, dnnl_forward_inference, alg, d, alpha, beta);
@@ -193,8 +197,8 @@ static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 dnnl_alg_kind_t alg, const desc *d)
+static inline dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *d)
 {
     dnnl_binary_desc_t op;
     dnnl_status_t status = dnnl_binary_desc_init(&op, alg, d, d, d);
@@ -202,41 +206,41 @@ static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
 
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+static inline dnnl_status_t append_sum(dnnl_post_ops_t ops)
 {
     return dnnl_post_ops_append_sum(ops, 1.0f);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
+static inline dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
 {
     return dnnl_post_ops_append_eltwise(ops, 1.0f, alg, alpha, beta);
 }
 
 #else /* oneDNN 3.x */
 
-static const_dnnl_memory_desc_t arg(const desc *d)
+static inline const_dnnl_memory_desc_t arg(const desc *d)
 {
     return *d;
 }
 
-static dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+static inline dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
     return dnnl_memory_desc_create_with_tag(out, n_dims, dims, dnnl_f32, tag);
 }
 
-static void desc_free(desc *d)
+static inline void desc_free(desc *d)
 {
     if (*d)
         dnnl_memory_desc_destroy(*d);
     *d = NULL;
 }
 
-static size_t desc_bytes(const desc *d)
+static inline size_t desc_bytes(const desc *d)
 {
     return *d ? dnnl_memory_desc_get_size(*d) : 0;
 }
 
-static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
+static inline dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t what)
 {
     const_dnnl_memory_desc_t found = dnnl_primitive_desc_query_md(pd, what, 0);
 
@@ -244,14 +248,14 @@ static dnnl_status_t desc_of(desc *out, dnnl_primitive_desc_t pd, dnnl_query_t w
 }
 
 /* Descriptors are opaque here: weights are shared by steps of equal work only. */
-static void desc_format(char *text, size_t size, const desc *d, const char *key)
+static inline void desc_format(char *text, size_t size, const desc *d, const char *key)
 {
     (void)d;
     snprintf(text, size, "%016llx", (unsigned long long)lg_hash(key, strlen(key), 0));
 }
 
 /* Step `pd` (owned) to the index-th implementation that is no reference. */
-static dnnl_status_t find(dnnl_primitive_desc_t *out, dnnl_primitive_desc_t pd, dnnl_status_t status, int index)
+static inline dnnl_status_t find(dnnl_primitive_desc_t *out, dnnl_primitive_desc_t pd, dnnl_status_t status, int index)
 {
     *out = NULL;
     while (status == dnnl_success) {
@@ -266,9 +270,10 @@ static dnnl_status_t find(dnnl_primitive_desc_t *out, dnnl_primitive_desc_t pd, 
     return status == dnnl_unimplemented || status == dnnl_last_impl_reached ? dnnl_success : status;
 }
 
-static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                               dnnl_alg_kind_t alg, const desc *in, const desc *weight, const desc *bias,
-                               const desc *to, const conv_shape *shape, int index)
+static inline dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                      const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *in,
+                                      const desc *weight, const desc *bias, const desc *to, const conv_shape *shape,
+                                      int index)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
@@ -278,9 +283,9 @@ static dnnl_status_t find_conv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
     return find(out, pd, status, index);
 }
 
-static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *in, const desc *weight, const desc *bias, const desc *to,
-                                 const conv_shape *shape)
+static inline dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *in, const desc *weight,
+                                        const desc *bias, const desc *to, const conv_shape *shape)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_deconvolution_forward_primitive_desc_create(
@@ -290,8 +295,8 @@ static dnnl_status_t find_deconv(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *a, const desc *b, const desc *to)
+static inline dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *a, const desc *b, const desc *to)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_matmul_primitive_desc_create(&pd, engine, *a, *b, NULL, *to, attr);
@@ -299,8 +304,8 @@ static dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                  const desc *d)
+static inline dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                         const_dnnl_primitive_attr_t attr, const desc *d)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_softmax_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference,
@@ -309,8 +314,8 @@ static dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                     const desc *d, float eps, unsigned flags)
+static inline dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                            const_dnnl_primitive_attr_t attr, const desc *d, float eps, unsigned flags)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_layer_normalization_forward_primitive_desc_create(
@@ -319,8 +324,9 @@ static dnnl_status_t find_layer_norm(dnnl_primitive_desc_t *out, dnnl_engine_t e
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 const desc *in, const desc *weight, const desc *bias, const desc *to)
+static inline dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, const desc *in, const desc *weight,
+                                        const desc *bias, const desc *to)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_inner_product_forward_primitive_desc_create(
@@ -329,8 +335,9 @@ static dnnl_status_t find_linear(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                               dnnl_alg_kind_t alg, const desc *in, const desc *to, const conv_shape *shape)
+static inline dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                      const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *in,
+                                      const desc *to, const conv_shape *shape)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_dims_t dense = { 0, 0 };
@@ -341,8 +348,9 @@ static dnnl_status_t find_pool(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                  dnnl_alg_kind_t alg, const desc *d, float alpha, float beta)
+static inline dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                         const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *d,
+                                         float alpha, float beta)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_eltwise_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference, alg, *d, *d,
@@ -351,8 +359,8 @@ static dnnl_status_t find_eltwise(dnnl_primitive_desc_t *out, dnnl_engine_t engi
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine, const_dnnl_primitive_attr_t attr,
-                                 dnnl_alg_kind_t alg, const desc *d)
+static inline dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
+                                        const_dnnl_primitive_attr_t attr, dnnl_alg_kind_t alg, const desc *d)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_binary_primitive_desc_create(&pd, engine, alg, *d, *d, *d, attr);
@@ -360,12 +368,12 @@ static dnnl_status_t find_binary(dnnl_primitive_desc_t *out, dnnl_engine_t engin
     return find(out, pd, status, 0);
 }
 
-static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+static inline dnnl_status_t append_sum(dnnl_post_ops_t ops)
 {
     return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_f32);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
+static inline dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha, float beta)
 {
     return dnnl_post_ops_append_eltwise(ops, alg, alpha, beta);
 }

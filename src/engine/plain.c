@@ -1,7 +1,7 @@
 /* plain.c: which plain C kernel computes a step, in which layouts, and how data in a layout is walked.
  *
- * The kernels serve two masters. The reference engine (exec_ref.c) runs every step with them, row-major; assemble.c runs
- * the steps that oneDNN has no good kernel for, in the layout that the neighbours have, so that nothing is reordered.
+ * The kernels serve two masters. The reference engine (exec_ref.c) runs every step with them, row-major; operations_run.c
+ * runs the steps that oneDNN has no good kernel for, in the layout that the neighbours have, so that nothing is reordered.
  * All are deterministic: one fixed order of additions, in double, rounded once.
  *
  * What newcomers get wrong: channel-blocked images have lanes that belong to no channel, and these must stay zero. A

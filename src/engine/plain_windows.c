@@ -56,30 +56,38 @@ static int64_t clip_window(int64_t *first, int64_t *end, const lg_pool_attrs *po
     return ((stop < padded ? stop : padded) - start + step - 1) / step;
 }
 
-void lg_plain_pool(const lg_plain_call *call)
-{
-    const lg_step *step = call->step;
-    const lg_pool_attrs *pool = &step->attrs.pool;
-    const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
-    const lg_planes out = lg_planes_of(&call->program->cells[step->output], call->out, call->block);
-    float *y = call->y;
+/* Rows and columns that output pixel (p,q) looks at; returns how many pixels count for a mean. */
+typedef int64_t (*window_at)(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
+                             int64_t q);
 
-    for (int64_t n = 0; n < out.n; n++)
-        for (int64_t p = 0; p < out.height; p++)
-            for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
-                const float *plane = call->inputs[0] + n * in.height * in.width * in.lanes;
-                window w = { .step = { pool->dilation[0], pool->dilation[1] } };
-                const int64_t rows = clip_window(&w.top, &w.bottom, pool, 0, p, in.height);
-                const int64_t columns = clip_window(&w.left, &w.right, pool, 1, q, in.width);
-                if (step->kind == LG_STEP_MAX_POOL)
-                    max_window(y, plane, &in, &w);
-                else
-                    mean_window(y, plane, &in, &w, rows * columns, call->scratch);
-            }
+static int64_t sliding_window(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
+                              int64_t q)
+{
+    const lg_pool_attrs *pool = &step->attrs.pool;
+    int64_t rows, columns;
+
+    (void)out;
+    rows = clip_window(&w->top, &w->bottom, pool, 0, p, in->height);
+    columns = clip_window(&w->left, &w->right, pool, 1, q, in->width);
+    w->step[0] = pool->dilation[0];
+    w->step[1] = pool->dilation[1];
+    return rows * columns;
 }
 
 /* Window p of P over H: [floor(p*H/P), ceil((p+1)*H/P)), as torch cuts it. */
-void lg_plain_adaptive(const lg_plain_call *call)
+static int64_t adaptive_window(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
+                               int64_t q)
+{
+    (void)step;
+    w->top = p * in->height / out->height;
+    w->bottom = ((p + 1) * in->height + out->height - 1) / out->height;
+    w->left = q * in->width / out->width;
+    w->right = ((q + 1) * in->width + out->width - 1) / out->width;
+    w->step[0] = w->step[1] = 1;
+    return (w->bottom - w->top) * (w->right - w->left);
+}
+
+static void reduce_windows(const lg_plain_call *call, window_at at, int largest)
 {
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
@@ -90,16 +98,23 @@ void lg_plain_adaptive(const lg_plain_call *call)
         for (int64_t p = 0; p < out.height; p++)
             for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
                 const float *plane = call->inputs[0] + n * in.height * in.width * in.lanes;
-                const window w = { .top = p * in.height / out.height,
-                                   .bottom = ((p + 1) * in.height + out.height - 1) / out.height,
-                                   .left = q * in.width / out.width,
-                                   .right = ((q + 1) * in.width + out.width - 1) / out.width,
-                                   .step = { 1, 1 } };
-                if (step->kind == LG_STEP_ADAPTIVE_MAX_POOL)
+                window w;
+                const int64_t count = at(&w, step, &in, &out, p, q);
+                if (largest)
                     max_window(y, plane, &in, &w);
                 else
-                    mean_window(y, plane, &in, &w, (w.bottom - w.top) * (w.right - w.left), call->scratch);
+                    mean_window(y, plane, &in, &w, count, call->scratch);
             }
+}
+
+void lg_plain_pool(const lg_plain_call *call)
+{
+    reduce_windows(call, sliding_window, call->step->kind == LG_STEP_MAX_POOL);
+}
+
+void lg_plain_adaptive(const lg_plain_call *call)
+{
+    reduce_windows(call, adaptive_window, call->step->kind == LG_STEP_ADAPTIVE_MAX_POOL);
 }
 
 static float *fill(float *y, int64_t n, float value)

@@ -1,7 +1,7 @@
 /* work.c: what a step is to compute, apart from which step it is, and the ways to compute it.
  *
  * Sits between lower.c (steps) and the kernel library: layout.c picks one candidate a step, tune.c measures them,
- * exec_onednn.c makes them.
+ * onednn_prepare.c makes them.
  *
  * What newcomers get wrong: NHWC and PLAIN of a 1x1 image are the same bytes, so no reorder stands between a global
  * pool and the classifier; see lg_layouts_coincide(). */
