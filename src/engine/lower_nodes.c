@@ -237,6 +237,7 @@ static lego_status lower_split(lowering *low, const lg_node *node)
             step->attrs.slice.axis = node->attrs->split.axis;
             step->attrs.slice.start = start;
             step->attrs.slice.end = end;
+            step->attrs.slice.step = 1;
         }
         start = end;
     }

@@ -118,7 +118,7 @@ static int has_all_channels(const lg_program *program, const lg_step *step)
 static int cuts_blocks(const lg_program *program, const lg_step *step, int block)
 {
     if (step->kind == LG_STEP_SLICE)
-        return step->attrs.slice.axis == 1 && step->attrs.slice.start % block != 0;
+        return step->attrs.slice.axis == 1 && (step->attrs.slice.start % block != 0 || step->attrs.slice.step != 1);
     for (int32_t i = 0; step->attrs.axis.axis == 1 && i + 1 < step->n_inputs; i++)
         if (channels(program, step->inputs[i]) % block != 0)
             return 1;

@@ -62,9 +62,16 @@ void lg_plain_slice(const lg_plain_call *call)
     const int by_blocks = axis == 1 && call->in == LG_LAYOUT_BLOCKED;
     const int64_t first = by_blocks ? step->attrs.slice.start / call->block : step->attrs.slice.start;
 
-    for (int64_t o = 0; o < out.outer; o++)
-        memcpy(call->y + o * out.run, call->inputs[0] + o * in.run + first * in.inner,
-               (size_t)out.run * sizeof(float));
+    for (int64_t o = 0; o < out.outer; o++) {
+        const float *x = call->inputs[0] + o * in.run + first * in.inner;
+        float *y = call->y + o * out.run;
+
+        if (step->attrs.slice.step == 1)
+            memcpy(y, x, (size_t)out.run * sizeof(float));
+        else
+            for (int64_t i = 0; i < out.run; i += out.inner, x += step->attrs.slice.step * in.inner)
+                memcpy(y + i, x, (size_t)out.inner * sizeof(float));
+    }
     if (by_blocks)
         clear_spare_lanes(call);
 }

@@ -96,14 +96,18 @@ done:
 
 static lego_status write_slice(lg_export *file, const lg_node *node)
 {
-    const char *inputs[4];
+    const int64_t step = node->attrs->slice.step;
+    const int64_t end = node->attrs->slice.end < 0 ? -INT32_MAX : node->attrs->slice.end; /* -1 is the last element */
+    const char *inputs[5];
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_export_input(&inputs[0], file, node, 0));
     LG_TRY(lg_export_int_list(&inputs[1], file, node, "start", 1, &node->attrs->slice.start));
-    LG_TRY(lg_export_int_list(&inputs[2], file, node, "end", 1, &node->attrs->slice.end));
+    LG_TRY(lg_export_int_list(&inputs[2], file, node, "end", 1, &end));
     LG_TRY(lg_export_int_list(&inputs[3], file, node, "axis", 1, &node->attrs->slice.axis));
-    LG_TRY(lg_export_node(NULL, NULL, file, node, NULL, "Slice", 4, inputs));
+    if (step != 1)
+        LG_TRY(lg_export_int_list(&inputs[4], file, node, "step", 1, &step));
+    LG_TRY(lg_export_node(NULL, NULL, file, node, NULL, "Slice", step == 1 ? 4 : 5, inputs));
 done:
     return status;
 }

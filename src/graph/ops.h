@@ -100,7 +100,7 @@ union lg_attrs {
     struct { int32_t tanh; } gelu;               /* the tanh approximation instead of erf */
     struct { int64_t axis; } axis;               /* softmax, concat */
     struct { int64_t axis; lg_dims sizes; } split;
-    struct { int64_t axis, start, end; } slice;  /* elements start .. end - 1 */
+    struct { int64_t axis, start, end, step; } slice; /* elements start, start + step ..., before end */
     struct { lg_dims shape; } reshape;           /* without the batch */
     struct { lg_dims order; } permute;           /* output axis i + 1 is input axis order[i] */
     struct { lg_dims axes; int32_t keep; } mean; /* keep: reduced axes stay, with extent 1 */

@@ -132,6 +132,10 @@ lego_status lg_onnx_squeezed(lg_shape *out, const lg_onnx_node *node, const lg_s
 /* What a Slice asks for, along valid axes of a value of n_dims; starts and ends as the file has them. */
 lego_status lg_onnx_slice_lists(lg_onnx_slices *out, const lg_onnx_node *node, int n_dims);
 
+/* Clamp what a Slice asks for to an axis of this extent, as the IR's slice counts; *n elements are left, maybe none. */
+lego_status lg_onnx_slice_clamp(int64_t *n, int64_t *start, int64_t *end, const lg_onnx_node *node, int64_t step,
+                                int64_t extent);
+
 /* LEGO_EUNSUPPORTED with a reason; the walk adds the node, its op and the opset. */
 lego_status lg_onnx_unsupported(const char *fmt, ...) LG_PRINTF(1, 2);
 lego_status lg_onnx_malformed(const lg_onnx_node *node, const char *fmt, ...) LG_PRINTF(2, 3);

@@ -285,21 +285,11 @@ static lego_status slice_axis(lego_tensor *out, const lg_onnx_node *node, const 
 {
     const int64_t extent = in->shape.dims[axis];
     const size_t element = lg_dtype_size(in->dtype);
-    int64_t outer, inner, n = 0;
+    int64_t outer, inner, n;
     lg_shape shape = in->shape;
     lego_status status = LEGO_OK;
 
-    if (step == 0 || step < -INT32_MAX || step > INT32_MAX)
-        return lg_onnx_malformed(node, "a step of %lld", (long long)step);
-    start = start < -extent ? 0 : start < 0 ? start + extent : start;
-    end = end < -extent ? (step < 0 ? -1 : 0) : end < 0 ? end + extent : end;
-    if (step > 0) {
-        end = end > extent ? extent : end;
-        n = start < end ? (end - start + step - 1) / step : 0;
-    } else {
-        start = start > extent - 1 ? extent - 1 : start;
-        n = start > end ? (start - end - step - 1) / -step : 0;
-    }
+    LG_TRY(lg_onnx_slice_clamp(&n, &start, &end, node, step, extent));
     shape.dims[axis] = n;
     LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
     strides(&outer, &inner, &in->shape, (int)axis);

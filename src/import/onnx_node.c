@@ -292,6 +292,22 @@ done:
     return status;
 }
 
+lego_status lg_onnx_slice_clamp(int64_t *n, int64_t *start, int64_t *end, const lg_onnx_node *node, int64_t step,
+                                int64_t extent)
+{
+    const int64_t low = step < 0 ? -1 : 0, high = step < 0 ? extent - 1 : extent;
+
+    if (step == 0 || step < -INT32_MAX || step > INT32_MAX)
+        return lg_onnx_malformed(node, "a step of %lld", (long long)step);
+    *start = *start < -extent ? low : *start < 0 ? *start + extent : *start > high ? high : *start;
+    *end = *end < -extent ? low : *end < 0 ? *end + extent : *end > high ? high : *end;
+    if (step > 0)
+        *n = *start < *end ? (*end - *start + step - 1) / step : 0;
+    else
+        *n = *start > *end ? (*start - *end - step - 1) / -step : 0;
+    return LEGO_OK;
+}
+
 /* --- values and weights of the graph --- */
 
 const lg_shape *lg_onnx_shape(const lg_onnx_node *node, int32_t value)

@@ -296,24 +296,22 @@ static lego_status convert_slice(lg_onnx_node *node)
     LG_TRY(lg_onnx_slice_lists(&slices, node, lg_onnx_shape(node, y)->n_dims));
     for (int i = 0; i < slices.n; i++) {
         const int64_t axis = slices.axes[i], extent = lg_onnx_shape(node, y)->dims[axis];
-        int64_t start = slices.starts[i], end = slices.ends[i];
+        int64_t start = slices.starts[i], end = slices.ends[i], n;
 
-        if (slices.steps[i] != 1)
-            LG_FAIL(LEGO_EUNSUPPORTED, "a step of %lld, 1 is supported", (long long)slices.steps[i]);
         if (axis == 0) {
-            if (start != 0 || (end < INT32_MAX && end != LG_ONNX_BATCH))
+            if (start != 0 || (end < INT32_MAX && end != LG_ONNX_BATCH) || slices.steps[i] != 1)
                 LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be cut");
             continue;
         }
-        start = start < -extent ? 0 : start < 0 ? start + extent : start;
-        end = end < -extent ? 0 : end < 0 ? end + extent : end > extent ? extent : end;
-        if (start >= end)
+        LG_TRY(lg_onnx_slice_clamp(&n, &start, &end, node, slices.steps[i], extent));
+        if (n == 0)
             LG_FAIL(LEGO_EUNSUPPORTED, "nothing of axis %lld would be left", (long long)axis);
-        if (start == 0 && end == extent)
+        if (start == 0 && n == extent)
             continue;
         attrs.slice.axis = axis;
         attrs.slice.start = start;
         attrs.slice.end = end;
+        attrs.slice.step = slices.steps[i];
         LG_TRY(lg_onnx_emit(&y, node, LG_OP_SLICE, &attrs, y));
     }
     LG_TRY(lg_onnx_finish(node, 0, y));

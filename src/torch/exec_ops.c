@@ -311,7 +311,7 @@ static lego_status run_split(lg_torch_pass *pass, const lg_node *node, lg_torch_
         const int64_t size = node->attrs->split.sizes.dims[i];
 
         LG_TRY(LG_TORCH(pass->net->api, slice(&pass->net->values[node->outputs[i]], input(pass, node, 0),
-                                              node->attrs->split.axis, start, start + size)));
+                                              node->attrs->split.axis, start, start + size, 1)));
         start += size;
     }
 done:
@@ -321,7 +321,8 @@ done:
 static lego_status run_slice(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
 {
     return LG_TORCH(pass->net->api, slice(out, input(pass, node, 0), node->attrs->slice.axis,
-                                          node->attrs->slice.start, node->attrs->slice.end));
+                                          node->attrs->slice.start, node->attrs->slice.end,
+                                          node->attrs->slice.step));
 }
 
 static lego_status run_reshape(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
@@ -372,8 +373,8 @@ static lego_status crop(lg_torch_tensor **out, lg_torch_pass *pass, const lg_nod
     lg_torch_tensor *rows = NULL;
     lego_status status = LEGO_OK;
 
-    LG_TRY(LG_TORCH(api, slice(&rows, x, 2, pads[0], pads[0] + shape->dims[2])));
-    LG_TRY(LG_TORCH(api, slice(out, rows, 3, pads[1], pads[1] + shape->dims[3])));
+    LG_TRY(LG_TORCH(api, slice(&rows, x, 2, pads[0], pads[0] + shape->dims[2], 1)));
+    LG_TRY(LG_TORCH(api, slice(out, rows, 3, pads[1], pads[1] + shape->dims[3], 1)));
 done:
     lg_torch_free_all(api, &rows, 1);
     return status;

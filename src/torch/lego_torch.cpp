@@ -403,8 +403,12 @@ lego_status concat(Handle **out, int n, Handle *const *x, int64_t axis) {
     });
 }
 
-lego_status slice(Handle **out, const Handle *x, int64_t axis, int64_t start, int64_t end) {
-    return produce(out, [&] { return at::slice(x->value, axis, start, end); });
+lego_status slice(Handle **out, const Handle *x, int64_t axis, int64_t start, int64_t end, int64_t step) {
+    return produce(out, [&] { // ATen goes up only
+        if (step > 0)
+            return at::slice(x->value, axis, start, end, step);
+        return at::flip(at::slice(x->value, axis, start - (start - end - 1) / -step * -step, start + 1, -step), axis);
+    });
 }
 
 lego_status reshape(Handle **out, const Handle *x, int n_dims, const int64_t *dims) {

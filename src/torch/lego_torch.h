@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define LG_TORCH_API_VERSION 2
+#define LG_TORCH_API_VERSION 3
 #define LG_TORCH_ENTRY "lg_torch_api_get"
 
 /* A reference to an ATen tensor. */
@@ -177,7 +177,8 @@ typedef struct lg_torch_api {
     lego_status (*prelu)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight);
     lego_status (*softmax)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis);
     lego_status (*concat)(lg_torch_tensor **out, int n, lg_torch_tensor *const *x, int64_t axis);
-    lego_status (*slice)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis, int64_t start, int64_t end);
+    lego_status (*slice)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis, int64_t start, int64_t end,
+                         int64_t step); /* as the op: a negative step goes down from start */
     /* dims and axes count the batch; the batch's extent is kept whatever dims[0] says. */
     lego_status (*reshape)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *dims);
     lego_status (*permute)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *axes);

@@ -328,7 +328,7 @@ static inline double eval_moved_at(const lg_node *node, eval_value *const *in, i
             from[attrs->split.axis] += attrs->split.sizes.dims[k];
         break;
     case LG_OP_SLICE:
-        from[attrs->slice.axis] += attrs->slice.start;
+        from[attrs->slice.axis] = attrs->slice.start + at[attrs->slice.axis] * attrs->slice.step;
         break;
     case LG_OP_PERMUTE:
         for (int64_t i = 0; i < attrs->permute.order.n; i++)

@@ -307,7 +307,7 @@ static inline int32_t make_split_and_join(maker *m, int32_t x)
 {
     const int64_t c = extent_of(m, x, 1), first = c > 1 ? pick(m, 1, c - 1) : 0;
     const lg_attrs split = { .split = { 1, { 2, { first, c - first } } } };
-    const lg_attrs slice = { .slice = { 1, first, c } };
+    const lg_attrs slice = { .slice = { 1, first, c, 1 } };
     int32_t a, b;
 
     if (c == 1)

@@ -58,7 +58,9 @@ UNARY_CASE(flatten, "flatten", { .flatten = { 1 } })
 UNARY_CASE(flatten_spatial, "flatten", { .flatten = { 2 } })
 UNARY_CASE(mean, "mean", { .mean = { { 2, { 2, 3 } }, 0 } })
 UNARY_CASE(mean_kept, "mean", { .mean = { { 1, { 1 } }, 1 } })
-UNARY_CASE(slice, "slice", { .slice = { 1, 2, 5 } })
+UNARY_CASE(slice, "slice", { .slice = { 1, 2, 5, 1 } })
+UNARY_CASE(slice_steps, "slice", { .slice = { 2, 1, 4, 2 } })
+UNARY_CASE(slice_down, "slice", { .slice = { 1, 4, -1, -2 } })
 
 static inline int32_t case_split(maker *m, int32_t x)
 {
@@ -233,7 +235,7 @@ static const op_case op_cases[] = {
     CASE(avg_pool), CASE(avg_pool_inside), CASE(avg_pool_ceil), CASE(avg_pool_ceil_inside), CASE(global_avg),
     CASE(global_max), CASE(adaptive_even), CASE(adaptive_max_even), CASE(adaptive_uneven), CASE(adaptive_one_axis),
     CASE(adaptive_larger), CASE(pad), CASE(upsample_twice), CASE(upsample_uneven), CASE(upsample_bilinear),
-    CASE(upsample_corners), CASE(flatten), CASE(flatten_spatial), CASE(mean), CASE(mean_kept), CASE(slice),
+    CASE(upsample_corners), CASE(flatten), CASE(flatten_spatial), CASE(mean), CASE(mean_kept), CASE(slice), CASE(slice_steps), CASE(slice_down),
     CASE(split), CASE(reshape), CASE(permute), CASE(concat), CASE(concat_constant), CASE(add), CASE(div),
     CASE(mul_repeated), CASE(constants), CASE(prelu), CASE(prelu_flat), CASE(conv), CASE(conv_shared),
     CASE(conv_transpose), CASE(batch_norm_bare), CASE(linear), CASE(linear_wide), CASE(linear_shared), CASE(matmul),

@@ -97,11 +97,13 @@ static int32_t random_cut(maker *m, int32_t x)
     const int axis = (int)pick(m, 1, 3);
     const int64_t n = extent_of(m, x, axis), first = pick(m, 0, n - 1), end = pick(m, first + 1, n);
     const int64_t run = n >= 3 ? pick(m, 1, n - 2) : 1;
+    const int64_t step = pick(m, 0, 1) ? 1 : pick(m, -3, 3);
     lg_attrs split = { .split = { axis, { 3, { run, 1, n - run - 1 } } } };
     int32_t parts;
 
     if (pick(m, 0, 1) || n < 3)
-        return add_unary(m, x, "slice", (lg_attrs){ .slice = { axis, first, end } });
+        return add_unary(m, x, "slice", step < 0 ? (lg_attrs){ .slice = { axis, end - 1, first - 1, step } }
+                                                 : (lg_attrs){ .slice = { axis, first, end, step ? step : 1 } });
     parts = make_unary(m, x, "split", &split);
     return make_binary(m, "mul", add_unary(m, parts, "mean", (lg_attrs){ .mean = { { 1, { axis } }, 1 } }),
                        add_unary(m, parts + 2, "mean", (lg_attrs){ .mean = { { 1, { axis } }, 1 } }));

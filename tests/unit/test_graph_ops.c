@@ -156,7 +156,11 @@ static void test_ops__shapes_of_the_wider_set(void **state)
     assert_string_equal(shape_of(text, "upsample", &(lg_attrs){ .upsample = { { 7, 3 }, 1, 1 } }, 4, 5, 6),
                         "(N,4,7,3)");
     assert_string_equal(shape_of(text, "adaptive_max_pool", NULL, 4, 5, 6), "(N,4,1,1)");
-    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 1, 4 } }, 4, 5, 6), "(N,4,3,6)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 1, 4, 1 } }, 4, 5, 6), "(N,4,3,6)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 0, 5, 2 } }, 4, 5, 6), "(N,4,3,6)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 1, 5, 3 } }, 4, 5, 6), "(N,4,2,6)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 4, -1, -1 } }, 4, 5, 6), "(N,4,5,6)");
+    assert_string_equal(shape_of(text, "slice", &(lg_attrs){ .slice = { 2, 4, 0, -3 } }, 4, 5, 6), "(N,4,2,6)");
     assert_string_equal(shape_of(text, "softmax", NULL, 4, 5, 6), "(N,4,5,6)");
 }
 
@@ -277,9 +281,13 @@ static void test_ops__refuse_bad_attributes_naming_the_node(void **state)
         { "leaky_relu", { .leaky_relu = { DBL_MAX } }, "slope" },
         { "hard_sigmoid", { .hard_sigmoid = { DBL_MAX, 0.5 } }, "alpha" },
         { "softmax", { .axis = { 0 } }, "axis 0" },
-        { "slice", { .slice = { 2, 2, 2 } }, "elements 2 to 2" },
-        { "slice", { .slice = { 2, -1, 2 } }, "elements -1" },
-        { "slice", { .slice = { 2, 1, INT64_MAX } }, "elements 1" },
+        { "slice", { .slice = { 2, 2, 2, 1 } }, "elements 2 to 2" },
+        { "slice", { .slice = { 2, -1, 2, 1 } }, "elements -1" },
+        { "slice", { .slice = { 2, 1, INT64_MAX, 1 } }, "elements 1" },
+        { "slice", { .slice = { 2, 1, 2, 0 } }, "a step of 0" },
+        { "slice", { .slice = { 2, 1, 2, INT64_MIN } }, "a step of -" },
+        { "slice", { .slice = { 2, 1, -2, -1 } }, "elements 1 to -2 in steps of -1" },
+        { "slice", { .slice = { 2, INT64_MAX, 0, -1 } }, "elements 9223372036854775807" },
         { "split", { .split = { 2, { 2, { 1, 1 } } } }, "add up to 2" },
         { "split", { .split = { 2, { 0, { 0 } } } }, "outputs" },
         { "reshape", { .reshape = { { 2, { -1, -1 } } } }, "extent -1" },

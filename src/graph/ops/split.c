@@ -1,5 +1,7 @@
-/* split: cut an axis into runs of the given sizes, one output each. slice: one run, start .. end - 1.
- * Channel rule: as concat, the other way round; pruning sets the sizes to what is left of each run. */
+/* split: cut an axis into runs of the given sizes, one output each. slice: one run, start .. end - 1, or every step-th
+ * element from start on, before end; a negative step goes down, to an end of -1 at most.
+ * Channel rule: as concat, the other way round; pruning sets the sizes to what is left of each run. An axis that is cut
+ * in steps keeps all of its elements: what would be left of it is no longer at equal distances. */
 #include "graph/ops/common.h"
 
 static lego_status tie_run(lg_channels *channels, const lg_graph *graph, const lg_node *node, int index, int cut,
@@ -105,29 +107,51 @@ const lg_op lg_op_split = {
 static lego_status slice_validate(const lg_graph *graph, const lg_node *node)
 {
     const int64_t axis = node->attrs->slice.axis, start = node->attrs->slice.start, end = node->attrs->slice.end;
+    const int64_t step = node->attrs->slice.step;
+    int64_t extent;
+    int fits;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_op_check_input(graph, node, 0, 2, 0));
     LG_TRY(lg_op_check_axis(graph, node, 0, axis));
-    if (start < 0 || end <= start || end > lg_op_input(graph, node, 0)->shape.dims[axis])
-        return lg_error(LEGO_EINVAL, "node '%s': elements %lld to %lld are not in axis %lld of %lld", node->name,
-                        (long long)start, (long long)end, (long long)axis,
-                        (long long)lg_op_input(graph, node, 0)->shape.dims[axis]);
+    extent = lg_op_input(graph, node, 0)->shape.dims[axis];
+    if (step == 0 || step < -LG_MAX_EXTENT || step > LG_MAX_EXTENT)
+        return lg_error(LEGO_EINVAL, "node '%s': a step of %lld is not in [-%lld, %lld], or 0", node->name,
+                        (long long)step, (long long)LG_MAX_EXTENT, (long long)LG_MAX_EXTENT);
+    fits = step > 0 ? start >= 0 && start < end && end <= extent : end >= -1 && end < start && start < extent;
+    if (!fits)
+        return lg_error(LEGO_EINVAL, "node '%s': elements %lld to %lld in steps of %lld are not in axis %lld of %lld",
+                        node->name, (long long)start, (long long)end, (long long)step, (long long)axis,
+                        (long long)extent);
 done:
     return status;
 }
 
 static lego_status slice_infer(lg_graph *graph, const lg_node *node)
 {
+    const int64_t length = node->attrs->slice.end - node->attrs->slice.start, step = node->attrs->slice.step;
     lg_shape out = lg_op_input(graph, node, 0)->shape;
 
-    out.dims[node->attrs->slice.axis] = node->attrs->slice.end - node->attrs->slice.start;
+    out.dims[node->attrs->slice.axis] = (length + step + (step > 0 ? -1 : 1)) / step;
     return lg_op_set_output(graph, node, 0, LEGO_DTYPE_F32, &out);
 }
 
 static lego_status slice_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node)
 {
-    return tie_run(channels, graph, node, 0, (int)node->attrs->slice.axis, node->attrs->slice.start);
+    const int cut = (int)node->attrs->slice.axis;
+    const lg_shape *out = &lg_op_output(graph, node, 0)->shape;
+    lego_status status = LEGO_OK;
+
+    if (node->attrs->slice.step == 1)
+        return tie_run(channels, graph, node, 0, cut, node->attrs->slice.start);
+    for (int axis = 1; axis < out->n_dims; axis++)
+        if (axis != cut)
+            LG_TRY(lg_channels_tie_axes(channels, LG_VALUE_AXIS(node->inputs[0], axis),
+                                        LG_VALUE_AXIS(node->outputs[0], axis)));
+    LG_TRY(lg_channels_freeze(channels, LG_VALUE_AXIS(node->inputs[0], cut), "sliced in steps"));
+    LG_TRY(lg_channels_freeze(channels, LG_VALUE_AXIS(node->outputs[0], cut), "sliced in steps"));
+done:
+    return status;
 }
 
 static lego_status slice_prune(const lg_channels_keep *keep, const lg_graph *before, const lg_node *node,
@@ -137,6 +161,8 @@ static lego_status slice_prune(const lg_channels_keep *keep, const lg_graph *bef
     const int64_t length = lg_channels_kept(keep, LG_VALUE_AXIS(node->outputs[0], in.axis), NULL);
     int64_t start = 0;
 
+    if (node->attrs->slice.step != 1) /* frozen */
+        return LEGO_OK;
     for (int64_t i = 0; i < node->attrs->slice.start; i++)
         start += lg_channels_keeps(keep, in, i);
     pruned->attrs->slice.start = start;
@@ -148,6 +174,7 @@ static const lg_field slice_fields[] = {
     { "axis", LG_FIELD_INT, offsetof(lg_attrs, slice.axis), 1, NULL },
     { "start", LG_FIELD_INT, offsetof(lg_attrs, slice.start), 1, NULL },
     { "end", LG_FIELD_INT, offsetof(lg_attrs, slice.end), 1, NULL },
+    { "step", LG_FIELD_INT, offsetof(lg_attrs, slice.step), 1, NULL },
     LG_FIELDS_END,
 };
 
@@ -156,7 +183,7 @@ const lg_op lg_op_slice = {
     .kind = LG_OP_SLICE,
     .min_inputs = 1,
     .max_inputs = 1,
-    .defaults = { .slice = { 1, 0, 1 } },
+    .defaults = { .slice = { 1, 0, 1, 1 } },
     .fields = slice_fields,
     .validate = slice_validate,
     .infer_shape = slice_infer,
