@@ -312,14 +312,16 @@ lego_status lg_lower_node(lowering *low, const lg_node *node)
     lg_step *step;
     lg_act act;
 
+    if (node->op->n_axes == 3)
+        return lg_error(LEGO_EUNSUPPORTED, "node '%s': no engine runs '%s'", node->name, node->op->name);
     if (role->kind != LG_ROLE_ITSELF)
         return lower_role(low, node, role);
     if (lg_act_of_node(&act, node))
         return lower_act(low, node, act);
     switch (node->op->kind) {
-    case LG_OP_CONV2D:
+    case LG_OP_CONV:
         return lower_layer(low, node, LG_STEP_CONV);
-    case LG_OP_CONV_TRANSPOSE2D:
+    case LG_OP_CONV_TRANSPOSE:
         return lower_layer(low, node, LG_STEP_CONV_TRANSPOSE);
     case LG_OP_LINEAR:
         return lower_layer(low, node, LG_STEP_LINEAR);

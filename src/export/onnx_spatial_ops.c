@@ -304,8 +304,8 @@ done:
 }
 
 const lg_export_writer lg_export_spatial_ops[LG_OP_N_KINDS] = {
-    [LG_OP_CONV2D] = write_conv,
-    [LG_OP_CONV_TRANSPOSE2D] = write_conv_transpose,
+    [LG_OP_CONV] = write_conv,
+    [LG_OP_CONV_TRANSPOSE] = write_conv_transpose,
     [LG_OP_PAD] = write_pad,
     [LG_OP_MAX_POOL] = write_pool,
     [LG_OP_AVG_POOL] = write_pool,

@@ -26,10 +26,10 @@ static double kernel_positions(const lg_shape *shape)
     return n;
 }
 
-/* Outputs times positions: weights are (K,C/groups,R,S) in conv2d, (C,K/groups,R,S) in conv_transpose2d. */
+/* Outputs times positions: weights are (K,C/groups,R,S), of transposed convolutions (C,K/groups,R,S). */
 static double fan_out(const lg_node *node, const lg_shape *weight)
 {
-    if (node->op->kind == LG_OP_CONV_TRANSPOSE2D)
+    if (node->op->kind == LG_OP_CONV_TRANSPOSE)
         return (double)weight->dims[1] * (double)node->attrs->conv_transpose.groups * kernel_positions(weight);
     return (double)weight->dims[0] * kernel_positions(weight);
 }

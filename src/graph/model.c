@@ -168,8 +168,8 @@ static lego_status describe_ops(lg_json *object, const lg_graph *graph)
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_json_set_object(&ops, object, "ops"));
-    for (int kind = 0; kind < LG_OP_N_KINDS; kind++) {
-        const lg_op *op = lg_op_of_kind((lg_op_kind)kind);
+    for (int k = 0; lg_op_at(k); k++) {
+        const lg_op *op = lg_op_at(k);
         int64_t n = 0;
 
         for (int32_t i = 0; i < graph->n_nodes; i++)

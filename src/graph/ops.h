@@ -1,4 +1,5 @@
-/* One op = one file with one lg_op table, listed in ops/registry.c. */
+/* One op = one file with one lg_op table, listed in ops/registry.c. Ops that slide over space have two: for images (conv2d,
+ * max_pool ...) and for volumes and clips (conv3d, max_pool3d ...), of one kind, with one set of functions. */
 #ifndef LG_GRAPH_OPS_H
 #define LG_GRAPH_OPS_H
 
@@ -7,7 +8,7 @@
 
 typedef enum lg_op_kind {
     LG_OP_BLOCK, /* place of a block in a frame: inputs and outputs of the block, never executed */
-    LG_OP_CONV2D,
+    LG_OP_CONV, /* conv2d, conv3d */
     LG_OP_LINEAR,
     LG_OP_BATCH_NORM,
     LG_OP_RELU,
@@ -39,7 +40,7 @@ typedef enum lg_op_kind {
     LG_OP_PAD,
     LG_OP_UPSAMPLE,
     LG_OP_ADAPTIVE_MAX_POOL, /* output 1x1 = global max pool */
-    LG_OP_CONV_TRANSPOSE2D,
+    LG_OP_CONV_TRANSPOSE, /* conv_transpose2d, conv_transpose3d */
     LG_OP_MATMUL,
     LG_OP_LAYER_NORM,
     LG_OP_GROUP_NORM, /* as many groups as channels = instance norm */
@@ -47,26 +48,31 @@ typedef enum lg_op_kind {
     LG_OP_N_KINDS
 } lg_op_kind;
 
+/* Spatial axes: h and w of an image; d (depth or time), h and w of a volume. Lists by axis have op->n_axes entries in that
+ * order, the rest is unused; pads have the entries before the value, then those behind it: top, left, bottom, right. */
+#define LG_MAX_AXES 3
+#define LG_MAX_PADS (2 * LG_MAX_AXES)
+
 typedef struct lg_conv_attrs {
-    int64_t stride[2];   /* h, w */
-    int64_t dilation[2];
-    int64_t pads[4];     /* top, left, bottom, right */
+    int64_t stride[LG_MAX_AXES];
+    int64_t dilation[LG_MAX_AXES];
+    int64_t pads[LG_MAX_PADS];
     int64_t groups;
 } lg_conv_attrs;
 
 typedef struct lg_conv_transpose_attrs {
-    int64_t stride[2];
-    int64_t dilation[2];
-    int64_t pads[4];
-    int64_t output_padding[2];
+    int64_t stride[LG_MAX_AXES];
+    int64_t dilation[LG_MAX_AXES];
+    int64_t pads[LG_MAX_PADS];
+    int64_t output_padding[LG_MAX_AXES];
     int64_t groups;
 } lg_conv_transpose_attrs;
 
 typedef struct lg_pool_attrs {
-    int64_t kernel[2];
-    int64_t stride[2];
-    int64_t dilation[2];
-    int64_t pads[4];
+    int64_t kernel[LG_MAX_AXES];
+    int64_t stride[LG_MAX_AXES];
+    int64_t dilation[LG_MAX_AXES];
+    int64_t pads[LG_MAX_PADS];
     int32_t ceil_mode;
     int32_t count_include_pad; /* average only */
 } lg_pool_attrs;
@@ -86,11 +92,11 @@ typedef enum lg_upsample_mode { LG_UPSAMPLE_NEAREST, LG_UPSAMPLE_BILINEAR } lg_u
 
 /* The attributes of a node, by op. Plain data: copied with memcpy, compared field by field. Grows with the ops. */
 union lg_attrs {
-    lg_conv_attrs conv;             /* conv2d */
+    lg_conv_attrs conv;
     lg_pool_attrs pool;             /* max_pool, avg_pool */
     struct { double eps; double momentum; } batch_norm;
     struct { double min, max; } clip;
-    struct { int64_t size[2]; } adaptive_pool; /* adaptive_avg_pool, adaptive_max_pool */
+    struct { int64_t size[LG_MAX_AXES]; } adaptive_pool; /* adaptive_avg_pool, adaptive_max_pool */
     struct { int64_t axis; } flatten; /* start axis */
     struct { double p; } dropout;
     lg_block_attrs block;
@@ -104,8 +110,8 @@ union lg_attrs {
     struct { lg_dims shape; } reshape;           /* without the batch */
     struct { lg_dims order; } permute;           /* output axis i + 1 is input axis order[i] */
     struct { lg_dims axes; int32_t keep; } mean; /* keep: reduced axes stay, with extent 1 */
-    struct { int64_t pads[4]; double value; } pad;
-    struct { int64_t size[2]; int32_t mode, align_corners; } upsample;
+    struct { int64_t pads[LG_MAX_PADS]; double value; } pad;
+    struct { int64_t size[LG_MAX_AXES]; int32_t mode, align_corners; } upsample;
     struct { int64_t axis; double eps; } layer_norm; /* over the axes from `axis` on */
     struct { int64_t groups; double eps; } group_norm;
 };
@@ -154,6 +160,7 @@ typedef struct lg_slot {
 struct lg_op {
     const char *name; /* "conv2d" */
     lg_op_kind kind;
+    int n_axes; /* spatial axes that its attributes list; 0: none */
     int min_inputs, max_inputs; /* max -1: any number */
     lg_attrs defaults;
     const lg_field *fields; /* ends with a NULL name */
@@ -177,8 +184,11 @@ struct lg_op {
 };
 
 const lg_op *lg_op_find(const char *name); /* NULL if unknown */
-const lg_op *lg_op_of_kind(lg_op_kind kind);
-int lg_op_is_compressible(const lg_op *op); /* conv2d, linear, conv_transpose2d: the layers that blocks are counted in */
+const lg_op *lg_op_of_kind(lg_op_kind kind); /* of several, the one for images */
+/* The table of this kind for values of `n_axes` spatial axes; where there is none, as lg_op_of_kind(). */
+const lg_op *lg_op_of_axes(lg_op_kind kind, int n_axes);
+const lg_op *lg_op_at(int index); /* in the order of the list; NULL behind its end */
+int lg_op_is_compressible(const lg_op *op); /* convolutions, linear: the layers that blocks are counted in */
 
 lego_status lg_attrs_to_json(lg_json *object, const lg_op *op, const lg_attrs *attrs);
 lego_status lg_attrs_from_json(lg_attrs *out, const lg_op *op, const lg_json *object, const char *what);

@@ -150,7 +150,7 @@ done:
 
 static lego_status convert_conv(lg_onnx_node *node)
 {
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV2D);
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV);
     int64_t kernel[2];
     int32_t x, y, weights[2];
     int n_spatial;
@@ -163,7 +163,7 @@ static lego_status convert_conv(lg_onnx_node *node)
     LG_TRY(lg_onnx_int(&attrs.conv.groups, node, "group", 1));
     LG_TRY(read_pads(attrs.conv.pads, node, n_spatial, lg_onnx_shape(node, x), kernel, attrs.conv.stride,
                      attrs.conv.dilation));
-    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV2D, &attrs, 1, &x, 2, weights));
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV, &attrs, 1, &x, 2, weights));
     LG_TRY(leave(node, y, n_spatial));
 done:
     return status;
@@ -203,7 +203,7 @@ done:
 
 static lego_status convert_conv_transpose(lg_onnx_node *node)
 {
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV_TRANSPOSE2D);
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV_TRANSPOSE);
     lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
     int64_t kernel[2];
     int32_t x, y, weights[2];
@@ -222,7 +222,7 @@ static lego_status convert_conv_transpose(lg_onnx_node *node)
             conv->output_padding[i] >= conv->dilation[i])
             LG_FAIL(LEGO_EUNSUPPORTED, "output padding %lld, which neither stride nor dilation exceeds",
                     (long long)conv->output_padding[i]);
-    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV_TRANSPOSE2D, &attrs, 1, &x, 2, weights));
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV_TRANSPOSE, &attrs, 1, &x, 2, weights));
     LG_TRY(leave(node, y, n_spatial));
 done:
     return status;

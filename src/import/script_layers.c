@@ -61,7 +61,7 @@ static lego_status check_2d(const lg_script_at *at)
 /* conv2d(x, weight, bias, stride, padding, dilation, groups), also convolution's first six; `groups` at argument g. */
 static lego_status convolution_at(lg_script_at *at, int g)
 {
-    lg_attrs attrs = lg_script_defaults(LG_OP_CONV2D);
+    lg_attrs attrs = lg_script_defaults(LG_OP_CONV);
     lego_status status = LEGO_OK;
 
     LG_TRY(check_2d(at));
@@ -70,7 +70,7 @@ static lego_status convolution_at(lg_script_at *at, int g)
     LG_TRY(read_pads(attrs.conv.pads, at, 4, lg_script_tensor_of(at, 1)->dims + 2, attrs.conv.stride,
                      attrs.conv.dilation));
     LG_TRY(lg_script_int(&attrs.conv.groups, at, g));
-    LG_TRY(layer(at, LG_OP_CONV2D, &attrs));
+    LG_TRY(layer(at, LG_OP_CONV, &attrs));
 done:
     return status;
 }
@@ -83,7 +83,7 @@ static lego_status convert_conv2d(lg_script_at *at)
 /* (x, weight, bias, stride, padding, output_padding, groups, dilation); arguments p, g and d say where the last three are */
 static lego_status transposed_at(lg_script_at *at, int p, int g, int d)
 {
-    lg_attrs attrs = lg_script_defaults(LG_OP_CONV_TRANSPOSE2D);
+    lg_attrs attrs = lg_script_defaults(LG_OP_CONV_TRANSPOSE);
     lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
     lego_status status = LEGO_OK;
 
@@ -95,7 +95,7 @@ static lego_status transposed_at(lg_script_at *at, int p, int g, int d)
     LG_TRY(lg_script_ints(conv->output_padding, at, p, 2));
     LG_TRY(lg_script_int(&conv->groups, at, g));
     LG_TRY(lg_script_ints(conv->dilation, at, d, 2));
-    LG_TRY(layer(at, LG_OP_CONV_TRANSPOSE2D, &attrs));
+    LG_TRY(layer(at, LG_OP_CONV_TRANSPOSE, &attrs));
 done:
     return status;
 }

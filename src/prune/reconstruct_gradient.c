@@ -234,7 +234,7 @@ typedef struct backward_rule {
 } backward_rule;
 
 static const backward_rule rules[] = {
-    { LG_OP_CONV2D, NEED_NOTHING, back_conv },
+    { LG_OP_CONV, NEED_NOTHING, back_conv },
     { LG_OP_LINEAR, NEED_NOTHING, back_linear },
     { LG_OP_BATCH_NORM, NEED_NOTHING, back_norm },
     { LG_OP_RELU, NEED_OUTPUT, back_relu },
@@ -287,7 +287,7 @@ static lego_status prepare_nodes(lg_tape *tape)
             LG_FAIL(LEGO_EUNSUPPORTED, "node '%s': no gradient of op '%s'", node->name, node->op->name);
         if (rule->need != NEED_NOTHING)
             LG_TRY(keep_activation(tape, rule->need == NEED_INPUT ? node->inputs[0] : node->outputs[0]));
-        if (node->op->kind == LG_OP_CONV2D) {
+        if (node->op->kind == LG_OP_CONV) {
             const lg_shape *w = &lg_node_weight(tape->graph, node, 0)->shape;
             const lg_shape *out = &value_at(tape, node->outputs[0])->shape;
             const int64_t size = w->dims[1] * w->dims[2] * w->dims[3] * out->dims[2] * out->dims[3];

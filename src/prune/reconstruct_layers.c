@@ -119,7 +119,7 @@ static lego_status describe_layer(lg_layer *layer, const lg_graph *graph, const 
     layer->node = index;
     layer->input = node->inputs[0];
     layer->output = node->outputs[0];
-    layer->groups = node->op->kind == LG_OP_CONV2D ? (int32_t)node->attrs->conv.groups : 1;
+    layer->groups = node->op->kind == LG_OP_CONV ? (int32_t)node->attrs->conv.groups : 1;
     layer->n_outputs = lg_node_weight(graph, node, SLOT_WEIGHT)->shape.dims[0];
     layer->fixed = count_users(graph, node->weights[SLOT_WEIGHT]) > 1 || node->weights[SLOT_BIAS] == LG_NONE ||
                    count_users(graph, node->weights[SLOT_BIAS]) > 1;

@@ -56,8 +56,8 @@ static int channel_axis(const lg_value *value)
 /* Depthwise: every channel goes on by itself. */
 static int carries(const lg_graph *graph, const lg_node *node)
 {
-    const int64_t groups = node->op->kind == LG_OP_CONV2D             ? node->attrs->conv.groups
-                           : node->op->kind == LG_OP_CONV_TRANSPOSE2D ? node->attrs->conv_transpose.groups
+    const int64_t groups = node->op->kind == LG_OP_CONV             ? node->attrs->conv.groups
+                           : node->op->kind == LG_OP_CONV_TRANSPOSE ? node->attrs->conv_transpose.groups
                                                                       : 1;
 
     return groups > 1 && groups == graph->values[node->inputs[0]].shape.dims[1];

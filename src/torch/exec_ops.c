@@ -38,7 +38,7 @@ static int may_overwrite(const lg_torch_pass *pass, const lg_node *node)
     if (producer == LG_NONE || pass->net->only_reader[value] != node - graph->nodes)
         return 0;
     switch (graph->nodes[producer].op->kind) {
-    case LG_OP_CONV2D:
+    case LG_OP_CONV:
     case LG_OP_LINEAR:
     case LG_OP_ADD:
     case LG_OP_BATCH_NORM: /* folded away, the value is the layer's own output, which nobody else reads */
@@ -438,7 +438,7 @@ done:
 }
 
 const lg_torch_op_fn lg_torch_ops[LG_OP_N_KINDS] = {
-    [LG_OP_CONV2D] = run_conv2d,
+    [LG_OP_CONV] = run_conv2d,
     [LG_OP_LINEAR] = run_linear,
     [LG_OP_BATCH_NORM] = run_batch_norm,
     [LG_OP_RELU] = run_relu,
@@ -470,7 +470,7 @@ const lg_torch_op_fn lg_torch_ops[LG_OP_N_KINDS] = {
     [LG_OP_PAD] = run_pad,
     [LG_OP_UPSAMPLE] = run_upsample,
     [LG_OP_ADAPTIVE_MAX_POOL] = run_adaptive_max_pool,
-    [LG_OP_CONV_TRANSPOSE2D] = run_conv_transpose2d,
+    [LG_OP_CONV_TRANSPOSE] = run_conv_transpose2d,
     [LG_OP_MATMUL] = run_binary,
     [LG_OP_LAYER_NORM] = run_layer_norm,
     [LG_OP_GROUP_NORM] = run_group_norm,
@@ -483,7 +483,7 @@ static int folds(const lg_torch_pass *pass, const lg_node *node)
     const lg_torch_net *net = pass->net;
     int32_t reader;
 
-    if (pass->mode == LG_TORCH_TRAIN || (node->op->kind != LG_OP_CONV2D && node->op->kind != LG_OP_LINEAR))
+    if (pass->mode == LG_TORCH_TRAIN || (node->op->kind != LG_OP_CONV && node->op->kind != LG_OP_LINEAR))
         return 0;
     if (node->op->kind == LG_OP_LINEAR && net->graph->values[node->outputs[0]].shape.n_dims != 2)
         return 0; /* batch norm is over axis 1, a linear layer's outputs are the last one */

@@ -35,10 +35,10 @@ static inline void zero_grouped_columns(lg_graph *graph, const lg_channels *chan
     for (int32_t n = 0; n < graph->n_nodes; n++) {
         const lg_node *node = &graph->nodes[n];
 
-        if (node->op->kind != LG_OP_CONV2D || node->attrs->conv.groups == 1)
+        if (node->op->kind != LG_OP_CONV || node->attrs->conv.groups == 1)
             continue;
         lego_tensor *weight = lg_node_weight(graph, node, 0);
-        const int64_t *dims = weight->shape.dims, kernel = dims[2] * dims[3];
+        const int64_t *dims = weight->shape.dims, kernel = lg_tensor_count(weight) / (dims[0] * dims[1]);
         for (int64_t k = 0; k < dims[0]; k++)
             for (int64_t c = 0; c < dims[1]; c++) {
                 const int64_t channel = k / (dims[0] / node->attrs->conv.groups) * dims[1] + c;

@@ -78,6 +78,26 @@ static inline double eval_activation(const lg_node *node, double x)
     }
 }
 
+/* Goes through all positions of `n` extents, row-major; 0: that was the last. Starts from zeros. */
+static inline int eval_next(int64_t *at, const int64_t *extents, int n)
+{
+    for (int i = n - 1; i >= 0; i--) {
+        if (++at[i] < extents[i])
+            return 1;
+        at[i] = 0;
+    }
+    return 0;
+}
+
+/* Whether `at` lies in the value, along its spatial axes. */
+static inline int eval_inside(const int64_t *at, const lg_shape *shape)
+{
+    for (int i = 2; i < shape->n_dims; i++)
+        if (at[i] < 0 || at[i] >= shape->dims[i])
+            return 0;
+    return 1;
+}
+
 static inline double eval_conv_at(const lg_graph *graph, const lg_node *node, const eval_value *x, const int64_t *at)
 {
     const lg_conv_attrs *attrs = &node->attrs->conv;
@@ -85,66 +105,79 @@ static inline double eval_conv_at(const lg_graph *graph, const lg_node *node, co
     const int64_t group = at[1] / (w->dims[0] / attrs->groups);
     double sum = eval_weight(graph, node, 1, at[1], 0.0);
 
-    for (int64_t c = 0; c < w->dims[1]; c++)
-        for (int64_t r = 0; r < w->dims[2]; r++)
-            for (int64_t s = 0; s < w->dims[3]; s++) {
-                const int64_t from[4] = { at[0], group * w->dims[1] + c,
-                                          at[2] * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0],
-                                          at[3] * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] };
-                if (from[2] < 0 || from[3] < 0 || from[2] >= x->shape.dims[2] || from[3] >= x->shape.dims[3])
-                    continue;
-                sum += x->data[eval_index(from, &x->shape)] *
-                       eval_weight(graph, node, 0, eval_index((int64_t[]){ at[1], c, r, s }, w), 0.0);
+    for (int64_t c = 0; c < w->dims[1]; c++) {
+        int64_t r[LG_MAX_AXES] = { 0 };
+
+        do {
+            int64_t from[LEGO_MAX_DIMS] = { at[0], group * w->dims[1] + c }, tap[LEGO_MAX_DIMS] = { at[1], c };
+
+            for (int i = 0; i < w->n_dims - 2; i++) {
+                from[2 + i] = at[2 + i] * attrs->stride[i] + r[i] * attrs->dilation[i] - attrs->pads[i];
+                tap[2 + i] = r[i];
             }
+            if (eval_inside(from, &x->shape))
+                sum += x->data[eval_index(from, &x->shape)] * eval_weight(graph, node, 0, eval_index(tap, w), 0.0);
+        } while (eval_next(r, w->dims + 2, w->n_dims - 2));
+    }
     return sum;
 }
 
-/* By its definition as a scatter, gathered: input (h,w) adds to output h * stride + r * dilation - pad. */
+/* By its definition as a scatter, gathered: input h adds to output h * stride + r * dilation - pad. */
 static inline double eval_conv_transpose_at(const lg_graph *graph, const lg_node *node, const eval_value *x,
                                             const int64_t *at)
 {
     const lg_conv_transpose_attrs *attrs = &node->attrs->conv_transpose;
     const lg_shape *w = &lg_node_weight(graph, node, 0)->shape;
     const int64_t in_width = x->shape.dims[1] / attrs->groups, group = at[1] / w->dims[1];
+    const int n_axes = w->n_dims - 2;
+    int64_t h[LG_MAX_AXES] = { 0 };
     double sum = eval_weight(graph, node, 1, at[1], 0.0);
 
-    for (int64_t h = 0; h < x->shape.dims[2]; h++)
-        for (int64_t r = 0; r < w->dims[2]; r++) {
-            if (h * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0] != at[2])
-                continue;
-            for (int64_t v = 0; v < x->shape.dims[3]; v++)
-                for (int64_t s = 0; s < w->dims[3]; s++) {
-                    if (v * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] != at[3])
-                        continue;
-                    for (int64_t c = group * in_width; c < (group + 1) * in_width; c++)
-                        sum += x->data[eval_index((int64_t[]){ at[0], c, h, v }, &x->shape)] *
-                               eval_weight(graph, node, 0, eval_index((int64_t[]){ c, at[1] % w->dims[1], r, s }, w),
-                                           0.0);
-                }
-        }
+    do {
+        int64_t r[LG_MAX_AXES] = { 0 };
+
+        do {
+            int64_t from[LEGO_MAX_DIMS] = { at[0] }, tap[LEGO_MAX_DIMS] = { 0, at[1] % w->dims[1] };
+            int reaches = 1;
+
+            for (int i = 0; i < n_axes; i++) {
+                reaches &= h[i] * attrs->stride[i] + r[i] * attrs->dilation[i] - attrs->pads[i] == at[2 + i];
+                from[2 + i] = h[i];
+                tap[2 + i] = r[i];
+            }
+            for (int64_t c = group * in_width; reaches && c < (group + 1) * in_width; c++) {
+                from[1] = tap[0] = c;
+                sum += x->data[eval_index(from, &x->shape)] * eval_weight(graph, node, 0, eval_index(tap, w), 0.0);
+            }
+        } while (eval_next(r, w->dims + 2, n_axes));
+    } while (eval_next(h, x->shape.dims + 2, n_axes));
     return sum;
 }
 
 static inline double eval_pool_at(const lg_node *node, const eval_value *x, const int64_t *at)
 {
     const lg_pool_attrs *attrs = &node->attrs->pool;
+    const int n_axes = node->op->n_axes;
+    int64_t r[LG_MAX_AXES] = { 0 }, n = 0, n_padded = 0;
     double best = -DBL_MAX, sum = 0.0;
-    int64_t n = 0, n_padded = 0;
 
-    for (int64_t r = 0; r < attrs->kernel[0]; r++)
-        for (int64_t s = 0; s < attrs->kernel[1]; s++) {
-            const int64_t from[4] = { at[0], at[1],
-                                      at[2] * attrs->stride[0] + r * attrs->dilation[0] - attrs->pads[0],
-                                      at[3] * attrs->stride[1] + s * attrs->dilation[1] - attrs->pads[1] };
-            if (from[2] >= x->shape.dims[2] + attrs->pads[2] || from[3] >= x->shape.dims[3] + attrs->pads[3])
-                continue; /* beyond the padding: ceil_mode */
-            n_padded++;
-            if (from[2] < 0 || from[3] < 0 || from[2] >= x->shape.dims[2] || from[3] >= x->shape.dims[3])
-                continue;
-            n++;
-            sum += x->data[eval_index(from, &x->shape)];
-            best = fmax(best, x->data[eval_index(from, &x->shape)]);
+    do {
+        int64_t from[LEGO_MAX_DIMS] = { at[0], at[1] };
+        int beyond = 0; /* the padding: ceil_mode */
+
+        for (int i = 0; i < n_axes; i++) {
+            from[2 + i] = at[2 + i] * attrs->stride[i] + r[i] * attrs->dilation[i] - attrs->pads[i];
+            beyond |= from[2 + i] >= x->shape.dims[2 + i] + attrs->pads[n_axes + i];
         }
+        if (beyond)
+            continue;
+        n_padded++;
+        if (!eval_inside(from, &x->shape))
+            continue;
+        n++;
+        sum += x->data[eval_index(from, &x->shape)];
+        best = fmax(best, x->data[eval_index(from, &x->shape)]);
+    } while (eval_next(r, attrs->kernel, n_axes));
     if (node->op->kind == LG_OP_MAX_POOL)
         return best;
     return sum / (double)(attrs->count_include_pad ? n_padded : n);
@@ -152,25 +185,36 @@ static inline double eval_pool_at(const lg_node *node, const eval_value *x, cons
 
 static inline double eval_adaptive_at(const lg_node *node, const eval_value *x, const int64_t *at)
 {
-    const int64_t *size = node->attrs->adaptive_pool.size, h = x->shape.dims[2], w = x->shape.dims[3];
-    double best = -DBL_MAX, sum = 0.0;
-    int64_t n = 0;
+    const int64_t *size = node->attrs->adaptive_pool.size, *in = x->shape.dims + 2;
+    const int n_axes = node->op->n_axes;
+    int64_t first[LG_MAX_AXES], extents[LG_MAX_AXES], r[LG_MAX_AXES] = { 0 };
+    double best = -DBL_MAX, sum = 0.0, n = 0.0;
 
-    for (int64_t i = at[2] * h / size[0]; i < ((at[2] + 1) * h + size[0] - 1) / size[0]; i++)
-        for (int64_t j = at[3] * w / size[1]; j < ((at[3] + 1) * w + size[1] - 1) / size[1]; j++, n++) {
-            const double v = x->data[eval_index((int64_t[]){ at[0], at[1], i, j }, &x->shape)];
-            sum += v;
-            best = fmax(best, v);
-        }
-    return node->op->kind == LG_OP_ADAPTIVE_AVG_POOL ? sum / (double)n : best;
+    for (int i = 0; i < n_axes; i++) {
+        first[i] = at[2 + i] * in[i] / size[i];
+        extents[i] = ((at[2 + i] + 1) * in[i] + size[i] - 1) / size[i] - first[i];
+    }
+    do {
+        int64_t from[LEGO_MAX_DIMS] = { at[0], at[1] };
+        double v;
+
+        for (int i = 0; i < n_axes; i++)
+            from[2 + i] = first[i] + r[i];
+        v = x->data[eval_index(from, &x->shape)];
+        sum += v;
+        best = fmax(best, v);
+        n += 1.0;
+    } while (eval_next(r, extents, n_axes));
+    return node->op->kind == LG_OP_ADAPTIVE_AVG_POOL ? sum / n : best;
 }
 
 static inline double eval_upsample_at(const lg_node *node, const eval_value *x, const int64_t *at)
 {
-    int64_t low[2], high[2];
-    double share[2], sum = 0.0;
+    const int n_axes = node->op->n_axes;
+    int64_t low[LG_MAX_AXES], high[LG_MAX_AXES];
+    double share[LG_MAX_AXES], sum = 0.0;
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_axes; i++) {
         const int64_t in = x->shape.dims[2 + i], out = node->attrs->upsample.size[i];
         double where;
 
@@ -187,10 +231,16 @@ static inline double eval_upsample_at(const lg_node *node, const eval_value *x, 
         high[i] = low[i] + 1 < in ? low[i] + 1 : low[i];
         share[i] = where - (double)low[i];
     }
-    for (int k = 0; k < 4; k++) {
-        const int64_t from[4] = { at[0], at[1], k & 2 ? high[0] : low[0], k & 1 ? high[1] : low[1] };
-        sum += x->data[eval_index(from, &x->shape)] * (k & 2 ? share[0] : 1.0 - share[0]) *
-               (k & 1 ? share[1] : 1.0 - share[1]);
+    for (int corner = 0; corner < 1 << n_axes; corner++) {
+        int64_t from[LEGO_MAX_DIMS] = { at[0], at[1] };
+        double factor = 1.0;
+
+        for (int i = 0; i < n_axes; i++) {
+            const int is_high = corner >> i & 1;
+            from[2 + i] = is_high ? high[i] : low[i];
+            factor *= is_high ? share[i] : 1.0 - share[i];
+        }
+        sum += x->data[eval_index(from, &x->shape)] * factor;
     }
     return sum;
 }
@@ -335,9 +385,9 @@ static inline double eval_moved_at(const lg_node *node, eval_value *const *in, i
             from[attrs->permute.order.dims[i]] = at[i + 1];
         break;
     case LG_OP_PAD:
-        from[2] -= attrs->pad.pads[0];
-        from[3] -= attrs->pad.pads[1];
-        if (from[2] < 0 || from[3] < 0 || from[2] >= in[0]->shape.dims[2] || from[3] >= in[0]->shape.dims[3])
+        for (int i = 0; i < node->op->n_axes; i++)
+            from[2 + i] -= attrs->pad.pads[i];
+        if (!eval_inside(from, &in[0]->shape))
             return attrs->pad.value;
         break;
     default: /* flatten, reshape: the same row-major element */
@@ -354,9 +404,9 @@ static inline double eval_at(const lg_graph *graph, const lg_node *node, eval_va
     double v;
 
     switch (node->op->kind) {
-    case LG_OP_CONV2D:
+    case LG_OP_CONV:
         return eval_conv_at(graph, node, x, at);
-    case LG_OP_CONV_TRANSPOSE2D:
+    case LG_OP_CONV_TRANSPOSE:
         return eval_conv_transpose_at(graph, node, x, at);
     case LG_OP_LINEAR:
         return eval_linear_at(graph, node, x, at);

@@ -276,7 +276,7 @@ static void test_channels__removing_zeroed_channels_changes_nothing(void **state
         n_removed += made.n_removed;
         assert_cut_shapes(&made, seed);
         for (int32_t i = 0; i < graph->n_nodes; i++)
-            if (graph->nodes[i].op->kind == LG_OP_CONV2D && graph->nodes[i].attrs->conv.groups > 1) {
+            if (graph->nodes[i].op->kind == LG_OP_CONV && graph->nodes[i].attrs->conv.groups > 1) {
                 n_grouped++;
                 n_narrower_groups += lg_node_weight(pruned, &pruned->nodes[i], 0)->shape.dims[1] <
                                      lg_node_weight(graph, &graph->nodes[i], 0)->shape.dims[1];

@@ -1,5 +1,5 @@
 /* graph/ops: shapes inferred against a count by hand or brute force, what each op refuses, attributes in JSON, costs. */
-#include "support/graphs.h"
+#include "support/volumes.h"
 
 #include <float.h>
 
@@ -397,15 +397,89 @@ static void test_ops__saturate_instead_of_overflowing(void **state)
     assert_true(lg_mul_sat(3, 5) == 15);
 }
 
+static void test_ops__volumes_are_counted_by_hand(void **state)
+{
+    const lg_attrs pool = { .pool = { { 1, 3, 2 }, { 1, 2, 2 }, { 1, 1, 1 }, { 0, 1, 0, 0, 1, 1 }, 1, 0 } };
+    const lg_attrs pad = { .pad = { { 1, 2, 3, 4, 5, 6 }, 0.0 } };
+    const lg_attrs conv = { .conv = { { 1, 2, 3 }, { 2, 1, 1 }, { 2, 1, 0, 1, 0, 1 }, 2 } };
+    const lg_attrs up = { .upsample = { { 2, 3, 4 }, LG_UPSAMPLE_BILINEAR, 1 } };
+    maker m;
+    int32_t x, y, weights[2] = { LG_NONE, LG_NONE };
+
+    maker_start(&m, 1);
+    x = make_volume(&m, 4, 5, 9, 7);
+    weights[0] = make_kernel(&m, "c", 6, 2, (const int64_t[]){ 3, 2, 1 });
+    assert_ok(lg_graph_add_node(&y, m.graph, "conv3d", "c", &conv, 1, &x, 2, weights));
+    assert_true(lg_shape_equal(&m.graph->values[y].shape, &(lg_shape){ 5, { LG_BATCH, 6, 4, 5, 3 } }));
+    assert_int_equal(lg_graph_macs(m.graph), 6 * 4 * 5 * 3 * 2 * 3 * 2 * 1);
+    assert_int_equal(lg_graph_parameters(m.graph), 6 * 2 * 3 * 2 * 1);
+    y = make_unary(&m, x, "max_pool3d", &pool);
+    assert_true(lg_shape_equal(&m.graph->values[y].shape, &(lg_shape){ 5, { LG_BATCH, 4, 5, 5, 4 } }));
+    assert_int_equal(lg_node_flops(m.graph, &m.graph->nodes[1]), 4 * 5 * 5 * 4 * 6);
+    y = make_unary(&m, x, "pad3d", &pad);
+    assert_true(lg_shape_equal(&m.graph->values[y].shape, &(lg_shape){ 5, { LG_BATCH, 4, 10, 16, 16 } }));
+    y = make_unary(&m, x, "upsample3d", &up);
+    assert_true(lg_shape_equal(&m.graph->values[y].shape, &(lg_shape){ 5, { LG_BATCH, 4, 2, 3, 4 } }));
+    y = make_conv_transpose3d(&m, x, 3, 1, 1);
+    assert_true(lg_shape_equal(&m.graph->values[y].shape, &(lg_shape){ 5, { LG_BATCH, 3, 10, 18, 14 } }));
+    assert_int_equal(lg_node_macs(m.graph, &m.graph->nodes[4]), 4 * 5 * 9 * 7 * 3 * 8);
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "conv2d", "d", NULL, 1, &x, 2, weights));
+    assert_says("conv2d takes 4 dimensions");
+    weights[0] = make_weight(&m, "flat", "weight", 4, (int64_t[]){ 6, 4, 3, 3 }, 0);
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "conv3d", "e", NULL, 1, &x, 2, weights));
+    assert_says("conv3d takes (K,C/groups) and 3 of a kernel");
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "max_pool3d", "f",
+                                                &(lg_attrs){ .pool = { { 1, 1, 8 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 }, 0,
+                                                                       0 } }, 1, &x, 0, NULL));
+    assert_says("a window of 8 does not fit into 7");
+    assert_fails(LEGO_EINVAL, lg_graph_add_node(&y, m.graph, "upsample3d", "g",
+                                                &(lg_attrs){ .upsample = { { INT32_MAX, INT32_MAX, INT32_MAX }, 0, 0 } },
+                                                1, &x, 0, NULL));
+    assert_says("too many elements");
+    lg_graph_free(m.graph);
+}
+
+/* What files of earlier versions hold is what is written now. */
+static void test_ops__json_of_images_is_as_it_was(void **state)
+{
+    static const char *const texts[][2] = {
+        { "conv2d", "{\"stride\":[1,1],\"dilation\":[1,1],\"pads\":[0,0,0,0],\"groups\":1}" },
+        { "conv_transpose2d", "{\"stride\":[1,1],\"dilation\":[1,1],\"pads\":[0,0,0,0],\"output_padding\":[0,0],"
+                              "\"groups\":1}" },
+        { "max_pool", "{\"kernel\":[1,1],\"stride\":[1,1],\"dilation\":[1,1],\"pads\":[0,0,0,0],\"ceil_mode\":false}" },
+        { "avg_pool", "{\"kernel\":[1,1],\"stride\":[1,1],\"pads\":[0,0,0,0],\"ceil_mode\":false,"
+                      "\"count_include_pad\":true}" },
+        { "adaptive_avg_pool", "{\"size\":[1,1]}" },
+        { "adaptive_max_pool", "{\"size\":[1,1]}" },
+        { "pad", "{\"pads\":[0,0,0,0],\"value\":0}" },
+        { "upsample", "{\"size\":[1,1],\"mode\":\"nearest\",\"align_corners\":false}" },
+        { "conv3d", "{\"stride\":[1,1,1],\"dilation\":[1,1,1],\"pads\":[0,0,0,0,0,0],\"groups\":1}" },
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        const lg_op *op = lg_op_find(texts[i][0]);
+        lg_json *object;
+        char *text;
+
+        assert_ok(lg_json_create_object(&object));
+        assert_ok(lg_attrs_to_json(object, op, &op->defaults));
+        assert_ok(lg_json_print(&text, object, 0));
+        assert_string_equal(text, texts[i][1]);
+        lg_free(text);
+        lg_json_free(object);
+    }
+}
+
 static void test_ops__attributes_survive_json(void **state)
 {
-    for (int kind = 0; kind < LG_OP_N_KINDS; kind++) {
-        const lg_op *op = lg_op_of_kind((lg_op_kind)kind);
+    for (int k = 0; lg_op_at(k); k++) {
+        const lg_op *op = lg_op_at(k);
         lg_attrs attrs, again;
         lg_json *object;
 
         assert_ptr_equal(lg_op_find(op->name), op);
-        assert_int_equal(op->kind, kind);
+        assert_ptr_equal(lg_op_of_axes(op->kind, op->n_axes), op);
+        assert_int_equal(lg_op_of_kind(op->kind)->kind, op->kind);
         memset(&attrs, 0, sizeof(attrs));
         for (const lg_field *field = op->fields; field->name; field++) {
             char *at = (char *)&attrs + field->offset;
@@ -465,6 +539,8 @@ int main(void)
         cmocka_unit_test(test_ops__batch_norm_slots),
         cmocka_unit_test(test_ops__linear_and_flatten_shapes),
         cmocka_unit_test(test_ops__saturate_instead_of_overflowing),
+        cmocka_unit_test(test_ops__volumes_are_counted_by_hand),
+        cmocka_unit_test(test_ops__json_of_images_is_as_it_was),
         cmocka_unit_test(test_ops__attributes_survive_json),
     };
 

@@ -5,6 +5,7 @@
  *
  * LG_TEST_GRAPHS=5000 tries that many of each kind (minutes); a failure names the seed. */
 #include "support/couplings.h"
+#include "support/volumes.h"
 #include "support/cut.h"
 #include "support/eval.h"
 
@@ -19,9 +20,12 @@ static uint64_t n_graphs(uint64_t fallback)
 
 static int64_t kernel_of(const lg_graph *graph, const lg_node *node)
 {
-    const int64_t *dims = lg_node_weight(graph, node, 0)->shape.dims;
+    const lg_shape *shape = &lg_node_weight(graph, node, 0)->shape;
+    int64_t n = 1;
 
-    return dims[2] * dims[3];
+    for (int i = 2; i < shape->n_dims; i++)
+        n *= shape->dims[i];
+    return n;
 }
 
 /* Groups of a convolution that keep an input. */
@@ -50,11 +54,11 @@ static int64_t parameters_of(const cut *made, const lg_node *node)
     int64_t in, out, n = 1;
 
     switch (node->op->kind) {
-    case LG_OP_CONV2D:
+    case LG_OP_CONV:
         in = cut_kept(made, node->inputs[0], 1) / groups_kept(made, node, node->attrs->conv.groups);
         out = cut_kept(made, node->outputs[0], 1);
         return out * in * kernel_of(graph, node) + has_bias * out;
-    case LG_OP_CONV_TRANSPOSE2D:
+    case LG_OP_CONV_TRANSPOSE:
         in = cut_kept(made, node->inputs[0], 1);
         out = cut_kept(made, node->outputs[0], 1);
         return in * (out / groups_kept(made, node, node->attrs->conv_transpose.groups)) * kernel_of(graph, node) +
@@ -164,11 +168,23 @@ static void test_proofs__hold_for_every_coupling(void **state)
     assert_true(n_removed > 2000);
 }
 
+static void test_proofs__hold_over_three_spatial_axes(void **state)
+{
+    const uint64_t n = n_graphs(200);
+    int n_ops[LG_OP_N_KINDS] = { 0 };
+    int64_t n_removed = 0;
+
+    for (uint64_t seed = 0; seed < n; seed++)
+        n_removed += prove(make_volume_graph(seed), seed, n_ops);
+    assert_true(n_removed > 500);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_proofs__hold_for_every_op),
         cmocka_unit_test(test_proofs__hold_for_every_coupling),
+        cmocka_unit_test(test_proofs__hold_over_three_spatial_axes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static void scale_unit(lg_graph *folded, const lg_graph *graph, const lg_channel
         const lg_node *node = &graph->nodes[n];
         const int64_t extent = graph->values[node->outputs[0]].shape.dims[1];
 
-        if (!lg_op_is_compressible(node->op) || (node->op->kind == LG_OP_CONV2D && node->attrs->conv.groups > 1))
+        if (!lg_op_is_compressible(node->op) || (node->op->kind == LG_OP_CONV && node->attrs->conv.groups > 1))
             continue;
         for (int64_t k = 0; k < extent; k++)
             if (lg_channels_unit(channels, LG_VALUE_AXIS(node->outputs[0], 1), k) == unit)

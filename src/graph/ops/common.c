@@ -107,6 +107,20 @@ int64_t lg_op_layer_flops(const lg_graph *graph, const lg_node *node)
     return node->weights[1] == LG_NONE ? twice : lg_add_sat(twice, lg_value_elements(lg_op_output(graph, node, 0)));
 }
 
+lego_status lg_op_check_spatial(const lg_graph *graph, const lg_node *node)
+{
+    return lg_op_check_input(graph, node, 0, 2 + node->op->n_axes, 2 + node->op->n_axes);
+}
+
+int64_t lg_op_kernel_positions(const lg_shape *weight)
+{
+    int64_t n = 1;
+
+    for (int i = 2; i < weight->n_dims; i++)
+        n = lg_mul_sat(n, weight->dims[i]);
+    return n;
+}
+
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode)
 {

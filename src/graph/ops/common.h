@@ -35,6 +35,14 @@ lego_status lg_op_check_eps(const lg_node *node, double eps);
 /* Of a layer, whose slots are its weight and its bias: two operations a product, one an output for the bias. */
 int64_t lg_op_layer_flops(const lg_graph *graph, const lg_node *node);
 
+/* Entries of a field's list, in tables of ops that come for several numbers of spatial axes. */
+#define LG_FIELD_AXES(text, member, count) { text, LG_FIELD_INTS, offsetof(lg_attrs, member), count, NULL }
+
+/* Input 0 is f32 with a batch, channels and the op's spatial axes. */
+lego_status lg_op_check_spatial(const lg_graph *graph, const lg_node *node);
+/* Positions of a kernel: the product of the extents of a weight behind its first two. */
+int64_t lg_op_kernel_positions(const lg_shape *weight);
+
 /* Where a kernel slides along one axis: what it yields. LEGO_EINVAL naming the node if it does not fit. */
 lego_status lg_op_window(int64_t *out, const lg_node *node, int64_t in, int64_t kernel, int64_t stride,
                          int64_t dilation, int64_t pad_before, int64_t pad_after, int ceil_mode);
@@ -49,7 +57,7 @@ int64_t lg_op_unary_flops(const lg_graph *graph, const lg_node *node);
 /* Ties every axis of the input to the output's. */
 lego_status lg_op_unary_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node);
 
-/* Ties the channel axis of input and output (N,C,H,W) and freezes the spatial ones: pools, padding, resizing. */
+/* Ties the channel axis of input and output (N,C,...) and freezes the spatial ones: pools, padding, resizing. */
 lego_status lg_op_spatial_channels(lg_channels *channels, const lg_graph *graph, const lg_node *node);
 
 /* Freeze the axes from `first` on of a value, e.g. the spatial ones. */

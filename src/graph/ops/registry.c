@@ -4,58 +4,73 @@
 #include "graph/ops/common.h"
 
 #define LG_OPS(X)                                                             \
-    X(BLOCK, block)                                                           \
-    X(CONV2D, conv2d)                                                         \
-    X(LINEAR, linear)                                                         \
-    X(BATCH_NORM, batch_norm)                                                 \
-    X(RELU, relu)                                                             \
-    X(CLIP, clip)                                                             \
-    X(ADD, add)                                                               \
-    X(MAX_POOL, max_pool)                                                     \
-    X(AVG_POOL, avg_pool)                                                     \
-    X(ADAPTIVE_AVG_POOL, adaptive_avg_pool)                                   \
-    X(FLATTEN, flatten)                                                       \
-    X(DROPOUT, dropout)                                                       \
-    X(SIGMOID, sigmoid)                                                       \
-    X(TANH, tanh)                                                             \
-    X(HARD_SIGMOID, hard_sigmoid)                                             \
-    X(HARD_SWISH, hard_swish)                                                 \
-    X(SILU, silu)                                                             \
-    X(GELU, gelu)                                                             \
-    X(LEAKY_RELU, leaky_relu)                                                 \
-    X(PRELU, prelu)                                                           \
-    X(SOFTMAX, softmax)                                                       \
-    X(SUB, sub)                                                               \
-    X(MUL, mul)                                                               \
-    X(DIV, div)                                                               \
-    X(CONCAT, concat)                                                         \
-    X(SPLIT, split)                                                           \
-    X(SLICE, slice)                                                           \
-    X(RESHAPE, reshape)                                                       \
-    X(PERMUTE, permute)                                                       \
-    X(MEAN, mean)                                                             \
-    X(PAD, pad)                                                               \
-    X(UPSAMPLE, upsample)                                                     \
-    X(ADAPTIVE_MAX_POOL, adaptive_max_pool)                                   \
-    X(CONV_TRANSPOSE2D, conv_transpose2d)                                     \
-    X(MATMUL, matmul)                                                         \
-    X(LAYER_NORM, layer_norm)                                                 \
-    X(GROUP_NORM, group_norm)                                                 \
-    X(CONSTANT, constant)
+    X(block)                                                                  \
+    X(conv2d)                                                                 \
+    X(linear)                                                                 \
+    X(batch_norm)                                                             \
+    X(relu)                                                                   \
+    X(clip)                                                                   \
+    X(add)                                                                    \
+    X(max_pool)                                                               \
+    X(avg_pool)                                                               \
+    X(adaptive_avg_pool)                                                      \
+    X(flatten)                                                                \
+    X(dropout)                                                                \
+    X(sigmoid)                                                                \
+    X(tanh)                                                                   \
+    X(hard_sigmoid)                                                           \
+    X(hard_swish)                                                             \
+    X(silu)                                                                   \
+    X(gelu)                                                                   \
+    X(leaky_relu)                                                             \
+    X(prelu)                                                                  \
+    X(softmax)                                                                \
+    X(sub)                                                                    \
+    X(mul)                                                                    \
+    X(div)                                                                    \
+    X(concat)                                                                 \
+    X(split)                                                                  \
+    X(slice)                                                                  \
+    X(reshape)                                                                \
+    X(permute)                                                                \
+    X(mean)                                                                   \
+    X(pad)                                                                    \
+    X(upsample)                                                               \
+    X(adaptive_max_pool)                                                      \
+    X(conv_transpose2d)                                                       \
+    X(matmul)                                                                 \
+    X(layer_norm)                                                             \
+    X(group_norm)                                                             \
+    X(constant)                                                               \
+    X(conv3d)                                                                 \
+    X(conv_transpose3d)                                                       \
+    X(max_pool3d)                                                             \
+    X(avg_pool3d)                                                             \
+    X(adaptive_avg_pool3d)                                                    \
+    X(adaptive_max_pool3d)                                                    \
+    X(pad3d)                                                                  \
+    X(upsample3d)
 
-#define LG_DECLARE_OP(kind, name) extern const lg_op lg_op_##name;
+#define LG_DECLARE_OP(name) extern const lg_op lg_op_##name;
 LG_OPS(LG_DECLARE_OP)
 #undef LG_DECLARE_OP
 
-static const lg_op *const ops[LG_OP_N_KINDS] = {
-#define LG_LIST_OP(kind, name) [LG_OP_##kind] = &lg_op_##name,
+static const lg_op *const ops[] = {
+#define LG_LIST_OP(name) &lg_op_##name,
     LG_OPS(LG_LIST_OP)
 #undef LG_LIST_OP
 };
 
+#define N_OPS ((int)(sizeof(ops) / sizeof(ops[0])))
+
+const lg_op *lg_op_at(int index)
+{
+    return index >= 0 && index < N_OPS ? ops[index] : NULL;
+}
+
 const lg_op *lg_op_find(const char *name)
 {
-    for (int i = 0; i < LG_OP_N_KINDS; i++)
+    for (int i = 0; i < N_OPS; i++)
         if (strcmp(ops[i]->name, name) == 0)
             return ops[i];
     return NULL;
@@ -63,12 +78,23 @@ const lg_op *lg_op_find(const char *name)
 
 const lg_op *lg_op_of_kind(lg_op_kind kind)
 {
-    return ops[kind];
+    for (int i = 0; i < N_OPS; i++)
+        if (ops[i]->kind == kind)
+            return ops[i];
+    return NULL;
+}
+
+const lg_op *lg_op_of_axes(lg_op_kind kind, int n_axes)
+{
+    for (int i = 0; i < N_OPS; i++)
+        if (ops[i]->kind == kind && ops[i]->n_axes == n_axes)
+            return ops[i];
+    return lg_op_of_kind(kind);
 }
 
 int lg_op_is_compressible(const lg_op *op)
 {
-    return op->kind == LG_OP_CONV2D || op->kind == LG_OP_LINEAR || op->kind == LG_OP_CONV_TRANSPOSE2D;
+    return op->kind == LG_OP_CONV || op->kind == LG_OP_LINEAR || op->kind == LG_OP_CONV_TRANSPOSE;
 }
 
 static const void *field_of(const lg_attrs *attrs, const lg_field *field)

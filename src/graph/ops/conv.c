@@ -1,4 +1,5 @@
 /* conv2d: x (N,C,H,W), weight (K,C/groups,R,S), bias (K) -> y (N,K,P,Q); cross-correlation, as in every framework.
+ * conv3d: the same over (N,C,D,H,W) with weights (K,C/groups,T,R,S).
  *
  * Channel rule: output channel k goes with row k of the weight and its bias. Ungrouped: input channel c goes with
  * column c. Depthwise (one input channel a group): an input channel and its outputs are one unit. Otherwise the groups
@@ -17,30 +18,31 @@ static lego_status validate(const lg_graph *graph, const lg_node *node)
     const lg_conv_attrs *attrs = &node->attrs->conv;
     const lg_value *in = lg_op_input(graph, node, 0);
     const lego_tensor *weight = lg_node_weight(graph, node, SLOT_WEIGHT);
-    int64_t window, n_in, n_out;
+    const int n_axes = node->op->n_axes;
+    int64_t wanted[2 + LG_MAX_AXES], window, n_in, n_out;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_op_check_input(graph, node, 0, 4, 4));
-    LG_TRY(lg_op_check_ints(node, "stride", 2, attrs->stride, 1, LG_MAX_EXTENT));
-    LG_TRY(lg_op_check_ints(node, "dilation", 2, attrs->dilation, 1, LG_MAX_EXTENT));
-    LG_TRY(lg_op_check_ints(node, "pads", 4, attrs->pads, 0, LG_MAX_EXTENT));
+    LG_TRY(lg_op_check_spatial(graph, node));
+    LG_TRY(lg_op_check_ints(node, "stride", n_axes, attrs->stride, 1, LG_MAX_EXTENT));
+    LG_TRY(lg_op_check_ints(node, "dilation", n_axes, attrs->dilation, 1, LG_MAX_EXTENT));
+    LG_TRY(lg_op_check_ints(node, "pads", 2 * n_axes, attrs->pads, 0, LG_MAX_EXTENT));
     LG_TRY(lg_op_check_ints(node, "groups", 1, &attrs->groups, 1, LG_MAX_EXTENT));
-    if (weight->shape.n_dims != 4)
-        return lg_error(LEGO_EINVAL, "node '%s': the weight has %d dimensions, conv2d takes (K,C/groups,R,S)",
-                        node->name, (int)weight->shape.n_dims);
+    if (weight->shape.n_dims != 2 + n_axes)
+        return lg_error(LEGO_EINVAL, "node '%s': the weight has %d dimensions, %s takes (K,C/groups) and %d of a kernel",
+                        node->name, (int)weight->shape.n_dims, node->op->name, n_axes);
     n_in = in->shape.dims[1];
     n_out = weight->shape.dims[0];
-    LG_TRY(lg_op_check_ints(node, "extent of the weight", 4, weight->shape.dims, 1, LG_MAX_EXTENT));
+    LG_TRY(lg_op_check_ints(node, "extent of the weight", 2 + n_axes, weight->shape.dims, 1, LG_MAX_EXTENT));
     if (n_in % attrs->groups != 0 || n_out % attrs->groups != 0)
         return lg_error(LEGO_EINVAL, "node '%s': groups=%lld does not divide %lld input and %lld output channels",
                         node->name, (long long)attrs->groups, (long long)n_in, (long long)n_out);
-    LG_TRY(lg_op_check_weight(graph, node, SLOT_WEIGHT, 4,
-                              (const int64_t[]){ n_out, n_in / attrs->groups, weight->shape.dims[2],
-                                                 weight->shape.dims[3] }));
+    memcpy(wanted, weight->shape.dims, sizeof(wanted));
+    wanted[1] = n_in / attrs->groups;
+    LG_TRY(lg_op_check_weight(graph, node, SLOT_WEIGHT, 2 + n_axes, wanted));
     LG_TRY(lg_op_check_weight(graph, node, SLOT_BIAS, 1, &n_out));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < n_axes; i++)
         LG_TRY(lg_op_window(&window, node, in->shape.dims[2 + i], weight->shape.dims[2 + i], attrs->stride[i],
-                            attrs->dilation[i], attrs->pads[i], attrs->pads[2 + i], 0));
+                            attrs->dilation[i], attrs->pads[i], attrs->pads[n_axes + i], 0));
 done:
     return status;
 }
@@ -50,12 +52,13 @@ static lego_status infer_shape(lg_graph *graph, const lg_node *node)
     const lg_conv_attrs *attrs = &node->attrs->conv;
     const lg_shape *in = &lg_op_input(graph, node, 0)->shape;
     const lg_shape *weight = &lg_node_weight(graph, node, SLOT_WEIGHT)->shape;
-    lg_shape out = { 4, { LG_BATCH, weight->dims[0] } };
+    const int n_axes = node->op->n_axes;
+    lg_shape out = { 2 + n_axes, { LG_BATCH, weight->dims[0] } };
     lego_status status = LEGO_OK;
 
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < n_axes; i++)
         LG_TRY(lg_op_window(&out.dims[2 + i], node, in->dims[2 + i], weight->dims[2 + i], attrs->stride[i],
-                            attrs->dilation[i], attrs->pads[i], attrs->pads[2 + i], 0));
+                            attrs->dilation[i], attrs->pads[i], attrs->pads[n_axes + i], 0));
     LG_TRY(lg_op_set_output(graph, node, 0, LEGO_DTYPE_F32, &out));
 done:
     return status;
@@ -64,9 +67,9 @@ done:
 static int64_t macs(const lg_graph *graph, const lg_node *node)
 {
     const lg_shape *weight = &lg_node_weight(graph, node, SLOT_WEIGHT)->shape;
-    const int64_t per_output = lg_mul_sat(lg_mul_sat(weight->dims[1], weight->dims[2]), weight->dims[3]);
 
-    return lg_mul_sat(lg_value_elements(lg_op_output(graph, node, 0)), per_output);
+    return lg_mul_sat(lg_value_elements(lg_op_output(graph, node, 0)),
+                      lg_mul_sat(weight->dims[1], lg_op_kernel_positions(weight)));
 }
 
 /* Whether another slot of the graph uses the weight too. */
@@ -166,15 +169,17 @@ static lego_status check_balance(grouped_keep *kept, const lg_node *node, int64_
     return LEGO_OK;
 }
 
-/* weight (K,C/groups,R,S): row k keeps the columns of its own group's kept inputs. */
+/* weight (K,C/groups,...): row k keeps the columns of its own group's kept inputs. */
 static lego_status slice_grouped(lego_tensor *out, const lego_tensor *weight, const grouped_keep *kept,
                                  int64_t in_width, int64_t out_width)
 {
-    const size_t kernel = (size_t)(weight->shape.dims[2] * weight->shape.dims[3]) * sizeof(float);
-    const lg_shape shape = { 4, { kept->n_out, kept->in_share, weight->shape.dims[2], weight->shape.dims[3] } };
+    const size_t kernel = (size_t)lg_op_kernel_positions(&weight->shape) * sizeof(float);
+    lg_shape shape = weight->shape;
     char *to;
     lego_status status = LEGO_OK;
 
+    shape.dims[0] = kept->n_out;
+    shape.dims[1] = kept->in_share;
     LG_TRY(lg_tensor_init(out, weight->dtype, &shape));
     to = lg_tensor_data(out);
     for (int64_t k = 0; k < kept->n_out; k++) {
@@ -220,27 +225,32 @@ done:
     return status;
 }
 
-static const lg_field fields[] = {
-    { "stride", LG_FIELD_INTS, offsetof(lg_attrs, conv.stride), 2, NULL },
-    { "dilation", LG_FIELD_INTS, offsetof(lg_attrs, conv.dilation), 2, NULL },
-    { "pads", LG_FIELD_INTS, offsetof(lg_attrs, conv.pads), 4, NULL },
-    { "groups", LG_FIELD_INT, offsetof(lg_attrs, conv.groups), 1, NULL },
-    LG_FIELDS_END,
-};
+#define CONV(op_name, axes)                                                   \
+    static const lg_field op_name##_fields[] = {                              \
+        LG_FIELD_AXES("stride", conv.stride, axes),                           \
+        LG_FIELD_AXES("dilation", conv.dilation, axes),                       \
+        LG_FIELD_AXES("pads", conv.pads, 2 * (axes)),                         \
+        { "groups", LG_FIELD_INT, offsetof(lg_attrs, conv.groups), 1, NULL }, \
+        LG_FIELDS_END,                                                        \
+    };                                                                        \
+    const lg_op lg_op_##op_name = {                                           \
+        .name = #op_name,                                                     \
+        .kind = LG_OP_CONV,                                                   \
+        .n_axes = axes,                                                       \
+        .min_inputs = 1,                                                      \
+        .max_inputs = 1,                                                      \
+        .defaults = { .conv = { { 1, 1, 1 }, { 1, 1, 1 }, { 0 }, 1 } },       \
+        .fields = op_name##_fields,                                           \
+        .slots = { { "weight", 0, LG_INIT_KAIMING_NORMAL },                   \
+                   { "bias", LG_SLOT_OPTIONAL, LG_INIT_ZEROS } },             \
+        .n_slots = 2,                                                         \
+        .validate = validate,                                                 \
+        .infer_shape = infer_shape,                                           \
+        .macs = macs,                                                         \
+        .flops = lg_op_layer_flops,                                           \
+        .channels = channels,                                                 \
+        .prune = prune,                                                       \
+    }
 
-const lg_op lg_op_conv2d = {
-    .name = "conv2d",
-    .kind = LG_OP_CONV2D,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .defaults = { .conv = { { 1, 1 }, { 1, 1 }, { 0, 0, 0, 0 }, 1 } },
-    .fields = fields,
-    .slots = { { "weight", 0, LG_INIT_KAIMING_NORMAL }, { "bias", LG_SLOT_OPTIONAL, LG_INIT_ZEROS } },
-    .n_slots = 2,
-    .validate = validate,
-    .infer_shape = infer_shape,
-    .macs = macs,
-    .flops = lg_op_layer_flops,
-    .channels = channels,
-    .prune = prune,
-};
+CONV(conv2d, 2);
+CONV(conv3d, 3);
