@@ -29,7 +29,8 @@ typedef struct lego_extract_options {
     size_t struct_size;
     const double *sparsities; /**< each in [0, 1); NULL = 0, 0.25, 0.5, 0.75, 0.875. The original is always among them. */
     size_t n_sparsities;
-    double ratio;             /**< a block holds at most max(2, ratio * compressible layers); 0 = 0.125 */
+    /** A block holds at most max(2, ratio * compressible layers). 0: 1/8, or more where that shrinks too little. */
+    double ratio;
     lego_block_mode mode;
     lego_criterion criterion;
     int32_t round_to;         /**< widths rounded up to a multiple; 0 or 1 = no rounding */

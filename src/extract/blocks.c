@@ -6,7 +6,11 @@
 #include "extract/extract.h"
 #include "graph/ops.h"
 
-#define DEFAULT_RATIO 0.125
+/* Ratios tried where none is given: until the layers that compress have this share of the FLOPs. Small models, and long
+ * stretches whose channels all hang together, have no blocks of an eighth. */
+#define LEAST_RATIO 0.125
+#define MOST_RATIO 0.5
+#define ENOUGH_COMPRESSED 0.75
 /* `auto` stays with a simpler mode that loses less than this share of the model's FLOPs. */
 #define SIMPLER_MODE_TOLERANCE 0.01
 
@@ -73,7 +77,7 @@ static lego_status measure(lg_worth *out, const lg_graph *graph, const lg_candid
 
     *out = candidate->worth;
     out->gain = candidates->bonus;
-    out->parameters = 0;
+    out->parameters = out->compressed = 0;
     LG_TRY(LG_CALLOC(&in_set, graph->n_nodes));
     mark_nodes(in_set, candidates, candidate);
     LG_TRY(lg_graph_subgraph(&block, graph, in_set, NULL, NULL));
@@ -85,7 +89,10 @@ static lego_status measure(lg_worth *out, const lg_graph *graph, const lg_candid
         if (!lg_op_is_compressible(node->op))
             continue;
         share = lg_layer_free_share(NULL, channels, block, node, 1);
-        n_compressed += lg_block_layer_role(block, channels, node) != LG_LAYER_CARRIED;
+        if (lg_block_layer_role(block, channels, node) != LG_LAYER_CARRIED) {
+            n_compressed++;
+            out->compressed += lg_node_flops(block, node);
+        }
         out->gain += llround(share * (double)lg_node_flops(block, node));
         out->parameters += llround(share * (double)lg_node_parameters(block, node));
     }
@@ -129,13 +136,13 @@ done:
     return status;
 }
 
-static lego_status find_in_mode(lg_blocks *out, int64_t *gain, const lg_graph *graph, lg_ties *ties)
+static lego_status find_in_mode(lg_blocks *out, lg_worth *sum, const lg_graph *graph, lg_ties *ties)
 {
     lg_candidates candidates = { 0 };
     int32_t *chosen = NULL;
     lego_status status = LEGO_OK;
 
-    *gain = 0;
+    memset(sum, 0, sizeof(*sum));
     LG_TRY(lg_candidates_find(&candidates, graph, ties, out->mode, &out->limits));
     LG_TRY(choose_measured(&chosen, &out->n_blocks, &candidates, graph, &out->limits));
     LG_TRY(LG_CALLOC(&out->block_of, graph->n_nodes));
@@ -144,7 +151,8 @@ static lego_status find_in_mode(lg_blocks *out, int64_t *gain, const lg_graph *g
     for (int32_t b = 0; b < out->n_blocks; b++) {
         const lg_candidate *candidate = &candidates.list[chosen[b]];
 
-        *gain += candidate->worth.gain;
+        sum->gain += candidate->worth.gain;
+        sum->compressed += candidate->worth.compressed;
         for (int32_t i = 0; i < candidate->n_nodes; i++)
             out->block_of[candidates.nodes[candidate->first_node + i]] = b;
     }
@@ -157,22 +165,24 @@ done:
 /* --- the modes --- */
 
 /* All modes; of those that cover as much as the best one, the simplest. */
-static lego_status find_in_all_modes(lg_blocks *out, const lg_graph *graph, lg_ties *ties)
+static lego_status find_in_all_modes(lg_blocks *out, lg_worth *sum, const lg_graph *graph, lg_ties *ties)
 {
     lg_blocks found[LEGO_BLOCK_MODE_MTM + 1] = { { 0 } };
-    int64_t gain[LEGO_BLOCK_MODE_MTM + 1] = { 0 }, most = 0;
+    lg_worth sums[LEGO_BLOCK_MODE_MTM + 1] = { { 0 } };
+    int64_t most = 0;
     int64_t tolerance = (int64_t)(SIMPLER_MODE_TOLERANCE * (double)lg_graph_flops(graph));
     lego_status status = LEGO_OK;
 
     for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++) {
         found[mode].mode = (lego_block_mode)mode;
         found[mode].limits = out->limits;
-        LG_TRY(find_in_mode(&found[mode], &gain[mode], graph, ties));
-        most = gain[mode] > most ? gain[mode] : most;
+        LG_TRY(find_in_mode(&found[mode], &sums[mode], graph, ties));
+        most = sums[mode].gain > most ? sums[mode].gain : most;
     }
     for (int mode = LEGO_BLOCK_MODE_OTO; mode <= LEGO_BLOCK_MODE_MTM; mode++)
-        if (gain[mode] + tolerance >= most) {
+        if (sums[mode].gain + tolerance >= most) {
             *out = found[mode];
+            *sum = sums[mode];
             memset(&found[mode], 0, sizeof(found[mode]));
             break;
         }
@@ -182,26 +192,66 @@ done:
     return status;
 }
 
+static lego_status find_with_ratio(lg_blocks *out, lg_worth *sum, const lg_graph *graph, lg_ties *ties,
+                                   lego_block_mode mode, double ratio)
+{
+    lego_status status = LEGO_OK;
+
+    memset(out, 0, sizeof(*out));
+    LG_TRY(find_limits(&out->limits, graph, ratio));
+    out->mode = mode;
+    if (mode == LEGO_BLOCK_MODE_AUTO)
+        LG_TRY(find_in_all_modes(out, sum, graph, ties));
+    else
+        LG_TRY(find_in_mode(out, sum, graph, ties));
+done:
+    if (status != LEGO_OK)
+        lg_blocks_dispose(out);
+    return status;
+}
+
+/* The smallest ratio that compresses enough; of those that do not, the one that compresses most. */
+static lego_status find_ratio(lg_blocks *out, const lg_graph *graph, lg_ties *ties, lego_block_mode mode)
+{
+    const double enough = ENOUGH_COMPRESSED * (double)lg_graph_flops(graph);
+    int64_t most = -1;
+    lego_status status = LEGO_OK;
+
+    for (double ratio = LEAST_RATIO; ratio <= 1.0 && (double)most < enough; ratio *= 2.0) {
+        lg_blocks found;
+        lg_worth sum;
+
+        if (ratio > MOST_RATIO && most > 0)
+            break;
+        LG_TRY(find_with_ratio(&found, &sum, graph, ties, mode, ratio));
+        if (sum.compressed > most) {
+            most = sum.compressed;
+            lg_blocks_dispose(out);
+            *out = found;
+        } else {
+            lg_blocks_dispose(&found);
+        }
+    }
+done:
+    return status;
+}
+
 lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mode mode, double ratio)
 {
     lg_ties *ties = NULL;
-    int64_t gain;
+    lg_worth sum;
     lego_status status = LEGO_OK;
 
     memset(out, 0, sizeof(*out));
     if (!lego_block_mode_name(mode))
         return lg_error(LEGO_EINVAL, "mode %d is none of 0 to %d", (int)mode, LEGO_BLOCK_MODE_MTM);
-    if (ratio == 0.0)
-        ratio = DEFAULT_RATIO;
-    if (!(ratio > 0.0 && ratio <= 1.0)) /* this form also rejects NaN */
+    if (!(ratio >= 0.0 && ratio <= 1.0)) /* this form also rejects NaN */
         return lg_error(LEGO_EINVAL, "ratio %g is not in (0, 1]", ratio);
-    LG_TRY(find_limits(&out->limits, graph, ratio));
     LG_TRY(lg_ties_create(&ties, graph));
-    out->mode = mode;
-    if (mode == LEGO_BLOCK_MODE_AUTO)
-        LG_TRY(find_in_all_modes(out, graph, ties));
+    if (ratio == 0.0)
+        LG_TRY(find_ratio(out, graph, ties, mode));
     else
-        LG_TRY(find_in_mode(out, &gain, graph, ties));
+        LG_TRY(find_with_ratio(out, &sum, graph, ties, mode, ratio));
     if (out->n_blocks == 0)
         LG_FAIL(LEGO_EUNSUPPORTED,
                 "no part of the model can be a block in mode %s: 2 to %d layers with a fixed interface and channels "

@@ -25,8 +25,11 @@ static int is_better(const lg_worth *a, const lg_worth *b)
 
 static lg_worth sum(const lg_worth *a, const lg_worth *b)
 {
-    return (lg_worth){ a->gain + b->gain, a->parameters + b->parameters, a->n_blocks + b->n_blocks,
-                       a->n_open + b->n_open, a->imbalance + b->imbalance };
+    return (lg_worth){ .gain = a->gain + b->gain,
+                       .parameters = a->parameters + b->parameters,
+                       .n_blocks = a->n_blocks + b->n_blocks,
+                       .n_open = a->n_open + b->n_open,
+                       .imbalance = a->imbalance + b->imbalance };
 }
 
 /* Candidates by where they end: list[offsets[p] .. offsets[p+1]) end at position p. */

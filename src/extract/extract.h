@@ -43,6 +43,7 @@ typedef struct lg_worth {
     int32_t n_blocks;
     int32_t n_open;     /* outputs that only feed a sum outside: fewer are better */
     double imbalance;   /* squared share of the model's FLOPs */
+    int64_t compressed; /* FLOPs of its compressed layers; measured candidates only, not compared */
 } lg_worth;
 
 typedef struct lg_candidate {
@@ -83,7 +84,8 @@ typedef struct lg_blocks {
     lg_block_limits limits;
 } lg_blocks;
 
-/* ratio 0 = 0.125. LEGO_EUNSUPPORTED if there is no block at all. */
+/* Ratio 0: 1/8; doubled, up to 1/2, where that compresses too little of the model, and the whole model if nothing less is
+ * a block. LEGO_EUNSUPPORTED if there is no block at all. */
 lego_status lg_blocks_find(lg_blocks *out, const lg_graph *graph, lego_block_mode mode, double ratio);
 void lg_blocks_dispose(lg_blocks *blocks);
 /* The nodes of one block as a graph of its own. */

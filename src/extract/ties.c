@@ -227,12 +227,13 @@ static lego_status tie_node(lg_ties *ties, int32_t index, const lg_channels *who
     lg_graph *graph = NULL;
     lg_channels *alone = NULL;
     lone_node lone = { whole, NULL, group_of, NULL };
+    int32_t *inputs = NULL;
     lego_status status = LEGO_OK;
 
     *out = (node_ties){ (int32_t)ties->n_pairs, 0, (int32_t)ties->n_frozen, 0 };
     in_set[index] = 1;
-    LG_TRY(lg_graph_subgraph(&graph, ties->graph, in_set, NULL, NULL));
-    LG_TRY(lg_channels_analyze(&alone, graph, 0));
+    LG_TRY(lg_graph_subgraph(&graph, ties->graph, in_set, &inputs, NULL));
+    LG_TRY(lg_channels_analyze_part(&alone, graph, whole, inputs));
     LG_TRY(LG_CALLOC(&lone.first_atom, lg_channels_n_units(alone)));
     for (int32_t u = 0; u < lg_channels_n_units(alone); u++)
         lone.first_atom[u] = LG_NONE;
@@ -248,6 +249,7 @@ static lego_status tie_node(lg_ties *ties, int32_t index, const lg_channels *who
 done:
     in_set[index] = 0;
     lg_free(lone.first_atom);
+    lg_free(inputs);
     lg_channels_free(alone);
     lg_graph_free(graph);
     return status;

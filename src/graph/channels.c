@@ -189,6 +189,9 @@ int lg_channels_is_frozen(const lg_channels *channels, lg_axis axis)
     for (int64_t i = 0; info && i < info->extent; i++)
         if (channels->reason[lg_channels_root(channels->parent, (int32_t)(info->first + i))])
             return 1;
+    for (int32_t i = 0; channels->whole && !axis.is_weight && i < channels->part->n_inputs; i++)
+        if (channels->part->inputs[i] == axis.id)
+            return lg_channels_is_frozen(channels->whole, LG_VALUE_AXIS(channels->whole_values[i], axis.axis));
     return 0;
 }
 
@@ -240,7 +243,27 @@ done:
     return status;
 }
 
-lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int freeze_interface)
+/* A group of one unit is all that some axis has. */
+static lego_status freeze_lone_units(lg_channels *channels)
+{
+    int32_t index;
+    lego_status status = LEGO_OK;
+
+    for (size_t g = 0; g < channels->n_groups; g++) {
+        lg_channel_group *group = &channels->groups[g];
+
+        if (group->n_units != 1 || group->frozen)
+            continue;
+        LG_TRY(find_reason(&index, channels, "nothing would be left"));
+        channels->unit_reason[group->units[0]] = index;
+        group->frozen = channels->reasons[index - 1];
+    }
+done:
+    return status;
+}
+
+static lego_status analyze(lg_channels **out, const lg_graph *graph, int freeze_interface, const lg_channels *whole,
+                           const int32_t *whole_values)
 {
     lg_channels *channels = NULL;
     lego_status status = LEGO_OK;
@@ -248,6 +271,9 @@ lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int fr
     *out = NULL;
     LG_TRY(LG_CALLOC(&channels, 1));
     LG_TRY(lay_out(channels, graph));
+    channels->whole = whole;
+    channels->part = graph;
+    channels->whole_values = whole_values;
     if (freeze_interface) {
         LG_TRY(freeze_values(channels, graph, graph->n_inputs, graph->inputs));
         LG_TRY(freeze_values(channels, graph, graph->n_outputs, graph->outputs));
@@ -262,12 +288,27 @@ lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int fr
             for (int axis = 1; axis < graph->values[node->outputs[k]].shape.n_dims; axis++)
                 LG_TRY(lg_channels_freeze(channels, LG_VALUE_AXIS(node->outputs[k], axis), "excluded"));
     }
+    channels->whole = NULL;
+    channels->part = NULL;
+    channels->whole_values = NULL;
     LG_TRY(lg_channels_make_groups(channels));
+    LG_TRY(freeze_lone_units(channels));
     *out = channels;
     channels = NULL;
 done:
     lg_channels_free(channels);
     return status;
+}
+
+lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int freeze_interface)
+{
+    return analyze(out, graph, freeze_interface, NULL, NULL);
+}
+
+lego_status lg_channels_analyze_part(lg_channels **out, const lg_graph *part, const lg_channels *whole,
+                                     const int32_t *whole_values)
+{
+    return analyze(out, part, 0, whole, whole_values);
 }
 
 void lg_channels_free(lg_channels *channels)

@@ -26,6 +26,10 @@ typedef struct lg_axis {
 /* Run every op's channel rule over a graph. Freeze graph inputs and outputs if `freeze_interface`. Free with
  * lg_channels_free(). */
 lego_status lg_channels_analyze(lg_channels **out, const lg_graph *graph, int freeze_interface);
+/* A part of a graph that was analysed as `whole`: its rules tie as they did there. A rule that takes the first free axis
+ * needs what stands in front of it. `whole_values`: the part's inputs in the whole graph (lg_graph_subgraph()). */
+lego_status lg_channels_analyze_part(lg_channels **out, const lg_graph *part, const lg_channels *whole,
+                                     const int32_t *whole_values);
 void lg_channels_free(lg_channels *channels);
 
 /* --- for the ops' rules --- */
@@ -38,7 +42,7 @@ lego_status lg_channels_tie_axes(lg_channels *channels, lg_axis a, lg_axis b);
 lego_status lg_channels_tie_repeated(lg_channels *channels, lg_axis one, lg_axis many, int64_t times);
 /* Never removed. `reason` is a short phrase, e.g. "interface of the block"; copied. */
 lego_status lg_channels_freeze(lg_channels *channels, lg_axis axis, const char *reason);
-/* Whether any element of the axis was frozen by what has been said so far. */
+/* Whether any element of the axis was frozen by what has been said so far, or in the whole graph that this is part of. */
 int lg_channels_is_frozen(const lg_channels *channels, lg_axis axis);
 /* A grouped convolution: `in` and `out` are cut into `parts` runs of equal length. Every run of `in` must keep equally
  * many elements or none, so must every run of `out`, and run i of `in` is empty exactly when run i of `out` is. */

@@ -32,6 +32,10 @@ struct lg_channels {
     int32_t *unit; /* of each element */
     int32_t n_units;
     int32_t *unit_reason, *unit_group;
+    /* while the rules of a part run; NULL otherwise */
+    const lg_channels *whole;
+    const lg_graph *part;
+    const int32_t *whole_values; /* by input of the part */
     lg_channel_group *groups;
     size_t n_groups;
 };

@@ -24,9 +24,9 @@ static lego_status check_free(const lg_prune_block *block, const char *name)
     for (size_t g = 0; g < lg_channels_n_groups(block->channels); g++) {
         const lg_channel_group *group = lg_channels_group(block->channels, g);
 
-        if (!group->frozen && group->n_units > 1)
+        if (!group->frozen)
             return LEGO_OK;
-        reason = group->frozen ? group->frozen : "a single channel";
+        reason = group->frozen;
     }
     return lg_error(LEGO_EUNSUPPORTED, "block '%s' has no channels that could go (%s)", name, reason);
 }

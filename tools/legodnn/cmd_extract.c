@@ -24,8 +24,9 @@ static const cli_option options[] = {
     CLI_INT(struct extract_args, limit, "limit", "N", 0, 1000000000, "0", "use at most N images; 0: as many as it takes"),
     CLI_DOUBLES(struct extract_args, sparsity, "sparsity", "S,S,...", 0, 0.999, "0,0.25,0.5,0.75,0.875",
                 "share of a block's channels that each variant loses"),
-    CLI_DOUBLE(struct extract_args, ratio, "ratio", "X", 1e-6, 1, "0.125",
-               "largest block, as a share of the model's layers (at least 2 layers)"),
+    CLI_DOUBLE(struct extract_args, ratio, "ratio", "X", 0, 1, "0",
+               "largest block, as a share of the model's layers (at least 2 layers); 0: 0.125, or more, up to 0.5, where "
+               "less than three quarters of the FLOPs would be in layers that shrink"),
     CLI_ENUM(struct extract_args, mode, "mode", modes, "auto",
              "values that may enter and leave a block: one or many"),
     CLI_STRING(struct extract_args, criterion, "criterion", "NAME", "auto",
