@@ -196,6 +196,66 @@ done:
     return status;
 }
 
+/* A constant of (C,1,...) or (C) as a weight of (C), or of one number a group repeated for its channels; LG_NONE where it is
+ * left out. */
+static lego_status read_by_channel(int32_t *weight, lg_onnx_node *node, int index, int64_t n, int64_t groups)
+{
+    const lego_tensor *tensor;
+    lego_tensor stored = { 0 };
+    int64_t count;
+    lego_status status = LEGO_OK;
+
+    *weight = LG_NONE;
+    if (!lg_onnx_input(node, index))
+        return LEGO_OK;
+    LG_TRY(lg_onnx_weight_tensor(&tensor, node, index, -1));
+    count = lg_tensor_count(tensor);
+    if (count != n && count != groups)
+        LG_FAIL(LEGO_EUNSUPPORTED, "%lld weights for %lld channels in %lld groups", (long long)count, (long long)n,
+                (long long)groups);
+    LG_TRY(lg_tensor_init(&stored, LEGO_DTYPE_F32, &(lg_shape){ 1, { n } }));
+    for (int64_t i = 0; i < n; i++)
+        ((float *)lg_tensor_data(&stored))[i] = ((const float *)lg_tensor_data(tensor))[count == n ? i : i / (n / groups)];
+    LG_TRY(lg_onnx_weight(weight, node, index, &stored));
+done:
+    lg_tensor_dispose(&stored);
+    return status;
+}
+
+/* Opset 18 has a weight for each group, opset 21 for each channel; onnx_pattern.c writes the latter, with a shape. */
+static lego_status convert_group_norm(lg_onnx_node *node)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_GROUP_NORM);
+    int32_t x, weights[2], y;
+    lg_dims wanted;
+    int64_t n;
+    int same = 1;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_activation(&x, node, 0));
+    n = lg_onnx_shape(node, x)->n_dims < 3 ? 0 : lg_onnx_shape(node, x)->dims[1];
+    LG_TRY(lg_onnx_float(&attrs.group_norm.eps, node, "epsilon", (double)1e-5f));
+    LG_TRY(lg_onnx_int(&attrs.group_norm.groups, node, "num_groups", 0));
+    if (n == 0 || attrs.group_norm.groups < 1 || n % attrs.group_norm.groups != 0)
+        LG_FAIL(LEGO_EUNSUPPORTED, "%lld groups of a value of %d axes with %lld channels",
+                (long long)attrs.group_norm.groups, (int)lg_onnx_shape(node, x)->n_dims, (long long)n);
+    for (int i = 0; i < 2; i++)
+        LG_TRY(read_by_channel(&weights[i], node, 1 + i, n, attrs.group_norm.groups));
+    LG_TRY(lg_onnx_ints(&wanted, node, "shape"));
+    for (int64_t i = 1; i < wanted.n; i++)
+        same &= wanted.n == lg_onnx_shape(node, x)->n_dims && wanted.dims[i] == lg_onnx_shape(node, x)->dims[i];
+    if (same) {
+        LG_TRY(lg_onnx_give(node, LG_OP_GROUP_NORM, &attrs, 1, &x, 2, weights));
+        goto done;
+    }
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_GROUP_NORM, &attrs, 1, &x, 2, weights));
+    memmove(wanted.dims, wanted.dims + 1, (size_t)--wanted.n * sizeof(*wanted.dims));
+    LG_TRY(lg_onnx_emit_reshape(&y, node, y, &wanted));
+    LG_TRY(lg_onnx_finish(node, 0, y));
+done:
+    return status;
+}
+
 static lego_status convert_layer_norm(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_LAYER_NORM);
@@ -493,6 +553,7 @@ const lg_onnx_op lg_onnx_math_ops[] = {
     { "Div", convert_binary },
     { "Gelu", convert_activation },
     { "Gemm", convert_gemm },
+    { "GroupNormalization", convert_group_norm },
     { "HardSigmoid", convert_activation },
     { "HardSwish", convert_activation },
     { "InstanceNormalization", convert_instance_norm },

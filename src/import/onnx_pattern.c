@@ -2,6 +2,7 @@
  *
  *   Gelu                x * 0.5 * (1 + erf(x / sqrt 2))                       torch up to opset 19
  *   LayerNormalization  (x - mean) / sqrt(mean((x - mean)^2) + eps) * w + b   torch up to opset 16
+ *   GroupNormalization  instance norm of (N,groups,-1), then * w + b          torch
  *
  * The last node of a pattern is rewritten in the protobuf; those before it are then needed by nobody and dropped, unless
  * something else reads them. One op is faster than nine, and its channel rule knows more than that of a mean. */
@@ -266,12 +267,138 @@ done:
     return status;
 }
 
+/* --- GroupNormalization --- */
+
+/* What a group norm is made of; the names are the file's. Weights: one a channel, "" where there are none. */
+typedef struct group_norm {
+    const char *x, *weight, *bias;
+    int64_t groups;
+    double eps;
+    lg_dims shape; /* of the result, where the file says it; n = -1 */
+} group_norm;
+
+static lego_status become_group_norm(int *done, lg_onnx_proto *node, const group_norm *norm)
+{
+    const char *const inputs[3] = { norm->x, norm->weight, norm->bias };
+    Onnx__AttributeProto *attribute;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(rewrite(node, "GroupNormalization", 3, inputs));
+    LG_TRY(add_attribute(&attribute, node, "num_groups"));
+    attribute->i = norm->groups;
+    LG_TRY(add_attribute(&attribute, node, "epsilon"));
+    attribute->f = (float)norm->eps;
+    if (norm->shape.n > 0) {
+        LG_TRY(add_attribute(&attribute, node, "shape"));
+        LG_TRY(LG_CALLOC(&attribute->ints, norm->shape.n));
+        attribute->n_ints = (size_t)norm->shape.n;
+        memcpy(attribute->ints, norm->shape.dims, (size_t)norm->shape.n * sizeof(*attribute->ints));
+    }
+    *done = 1;
+done:
+    return status;
+}
+
+/* Whether input `index` is a constant of n elements, all of them this number. */
+static int is_filled(const lg_onnx *import, const lg_onnx_proto *node, size_t index, int64_t n, double number)
+{
+    const lg_onnx_value *value = index < node->n_input ? origin(import, node->input[index]) : NULL;
+
+    if (!value || !value->is_constant || lg_tensor_count(&value->constant) != n)
+        return 0;
+    for (int64_t i = 0; i < n; i++)
+        if (lg_onnx_element(&value->constant, i) != number)
+            return 0;
+    return 1;
+}
+
+/* A constant list of extents; n = -1 if it is none. */
+static void extents_of(lg_dims *out, const lg_onnx *import, const lg_onnx_proto *reshape)
+{
+    const lg_onnx_value *value = reshape->n_input == 2 ? origin(import, reshape->input[1]) : NULL;
+    const int64_t n = value && value->is_constant ? lg_tensor_count(&value->constant) : 0;
+
+    out->n = n > 0 && n <= LEGO_MAX_DIMS ? n : -1;
+    for (int64_t i = 0; i < out->n; i++)
+        out->dims[i] = lg_onnx_element_int(&value->constant, i);
+}
+
+/* `last` reshapes back what was normalised as (N,groups,-1). */
+static lego_status fuse_plain_group_norm(int *done, lg_onnx *import, lg_onnx_proto *last)
+{
+    const lg_onnx_proto *instance = maker(import, last, 0, "InstanceNormalization"), *into, *shape;
+    const lg_onnx_node node = { import, instance, "", 0 };
+    group_norm norm = { NULL, "", "", 0, 0.0, { -1, { 0 } } };
+    lg_dims groups;
+    lego_status status = LEGO_OK;
+
+    into = instance ? maker(import, instance, 0, "Reshape") : NULL;
+    if (!into)
+        return LEGO_OK;
+    extents_of(&groups, import, into);
+    if (groups.n != 3 || groups.dims[1] < 1 || !is_filled(import, instance, 1, groups.dims[1], 1.0) ||
+        !is_filled(import, instance, 2, groups.dims[1], 0.0))
+        return LEGO_OK;
+    norm.x = into->input[0];
+    norm.groups = groups.dims[1];
+    extents_of(&norm.shape, import, last);
+    shape = maker(import, last, 1, "Shape");
+    if (norm.shape.n < 3 && !(shape && same_input(shape, 0, into, 0)))
+        return LEGO_OK;
+    for (int64_t i = 1; i < norm.shape.n; i++)
+        if (norm.shape.dims[i] == 0) /* an extent of (N,groups,-1) */
+            return LEGO_OK;
+    LG_TRY(lg_onnx_float(&norm.eps, &node, "epsilon", (double)1e-5f));
+    LG_TRY(become_group_norm(done, last, &norm));
+done:
+    return status;
+}
+
+/* One number a channel: (C,1,...). */
+static int is_by_channel(const lg_onnx *import, const lg_onnx_proto *node, size_t index)
+{
+    const lg_onnx_value *value = origin(import, node->input[index]);
+    const lg_shape *shape = value && value->is_constant ? &value->constant.shape : NULL;
+    int first = 0;
+
+    if (!shape)
+        return 0;
+    while (first < shape->n_dims && shape->dims[first] == 1)
+        first++;
+    return first < shape->n_dims - 1 && shape->dims[first] == lg_tensor_count(&value->constant);
+}
+
+/* `last` is a group norm times its weight, or plus its bias. */
+static lego_status fuse_weighted_group_norm(int *done, lg_onnx *import, lg_onnx_proto *last)
+{
+    const int is_weight = strcmp(last->op_type, "Mul") == 0, side = side_made_by(import, last, "GroupNormalization");
+    const lg_onnx_proto *inner = side < 0 ? NULL : maker(import, last, (size_t)side, "GroupNormalization");
+    const lg_onnx_node node = { import, inner, "", 0 };
+    group_norm norm;
+    lego_status status = LEGO_OK;
+
+    if (!inner || *inner->input[2] || (is_weight && *inner->input[1]) || !is_by_channel(import, last, (size_t)(1 - side)))
+        return LEGO_OK;
+    norm = (group_norm){ inner->input[0], inner->input[1], "", 0, 0.0, { -1, { 0 } } };
+    *(is_weight ? &norm.weight : &norm.bias) = last->input[1 - side];
+    LG_TRY(lg_onnx_int(&norm.groups, &node, "num_groups", 0));
+    LG_TRY(lg_onnx_float(&norm.eps, &node, "epsilon", 0.0));
+    LG_TRY(lg_onnx_ints(&norm.shape, &node, "shape"));
+    LG_TRY(become_group_norm(done, last, &norm));
+done:
+    return status;
+}
+
 lego_status lg_onnx_fuse_patterns(lg_onnx *import)
 {
     static const struct {
         const char *op; /* of the last node */
         lego_status (*fuse)(int *done, lg_onnx *import, lg_onnx_proto *last);
-    } patterns[] = { { "Mul", fuse_gelu }, { "Add", fuse_layer_norm } };
+    } patterns[] = { { "Mul", fuse_gelu },
+                     { "Add", fuse_layer_norm },
+                     { "Reshape", fuse_plain_group_norm },
+                     { "Mul", fuse_weighted_group_norm },
+                     { "Add", fuse_weighted_group_norm } };
     lego_status status = LEGO_OK;
 
     for (size_t i = 0; i < import->proto->n_node; i++) {

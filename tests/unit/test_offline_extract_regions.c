@@ -1,7 +1,7 @@
 /* extract/: blocks in graphs that are no chains: FPN necks with heads at several scales, Inception branches, encoders and
  * decoders with skips. A block must be convex (what leaves it does not come back), have the interface its mode allows,
  * and the modes must reach what the architecture lets them reach. */
-#include "support/graphs.h"
+#include "support/couplings.h"
 
 #include <time.h>
 
@@ -197,6 +197,77 @@ static void test_regions__encoder_decoder_skips(void **state)
     lg_graph_free(graph);
 }
 
+/* --- the ratio that nobody gave --- */
+
+/* Sums all along: every channel of a part hangs on its interface, but for those of long parts. */
+static lg_graph *make_sums(int n)
+{
+    maker m;
+    int32_t x;
+
+    maker_start(&m, 3);
+    x = conv_relu(&m, make_input(&m, 3, 8, 8), 8, 1);
+    for (int i = 0; i < n; i++)
+        x = make_unary(&m, make_add(&m, make_conv(&m, x, 8, 3, 1, 1, 0), make_conv(&m, x, 8, 1, 1, 1, 0)), "relu", NULL);
+    assert_ok(lg_graph_add_output(m.graph, x));
+    assert_ok(lg_graph_validate(m.graph));
+    return m.graph;
+}
+
+static void test_regions__the_ratio_grows_until_enough_shrinks(void **state)
+{
+    lg_graph *sums = make_sums(4), *chain = make_inception_net(120);
+    lg_blocks blocks;
+
+    assert_fails(LEGO_EUNSUPPORTED, lg_blocks_find(&blocks, sums, LEGO_BLOCK_MODE_AUTO, 0.125)); /* 2 of 9 layers */
+    assert_ok(lg_blocks_find(&blocks, sums, LEGO_BLOCK_MODE_AUTO, 0.0));
+    assert_int_equal(blocks.n_blocks, 2);
+    assert_int_equal(blocks.limits.max, 4);
+    assert_true(check(sums, &blocks, blocks.mode) > 0.3); /* of two sums in a row, the first */
+    lg_blocks_dispose(&blocks);
+    assert_ok(lg_blocks_find(&blocks, chain, LEGO_BLOCK_MODE_AUTO, 0.0)); /* an eighth is enough here */
+    assert_int_equal(blocks.limits.max, blocks.limits.n_layers / 8);
+    lg_blocks_dispose(&blocks);
+    lg_graph_free(sums);
+    lg_graph_free(chain);
+}
+
+/* --- the estimate of what is free --- */
+
+/* ResNeSt: two convolutions of four groups, a channel's two copies weighed against each other by a softmax. */
+static int32_t make_split_attention(maker *m, int32_t x)
+{
+    const int64_t c = extent_of(m, x, 1), h = extent_of(m, x, 2), w = extent_of(m, x, 3);
+    const lg_attrs over_copies = { .mean = { { 1, { 1 } }, 0 } }, over_places = { .mean = { { 2, { 2, 3 } }, 1 } };
+    int32_t parts, weights;
+
+    parts = make_reshape(m, conv_relu(m, x, 2 * c, 1), 4, (int64_t[]){ 2, c, h, w });
+    weights = make_unary(m, make_unary(m, parts, "mean", &over_copies), "mean", &over_places);
+    weights = make_conv(m, make_unary(m, make_conv(m, weights, c / 2, 1, 1, 2, 1), "relu", NULL), 2 * c, 1, 1, 2, 1);
+    weights = make_permute(m, make_reshape(m, weights, 3, (int64_t[]){ 2, 2, c / 2 }), 3, (int64_t[]){ 2, 1, 3 });
+    weights = make_unary(m, weights, "softmax", &(lg_attrs){ .axis = { 1 } });
+    weights = make_reshape(m, weights, 4, (int64_t[]){ 2, c, 1, 1 });
+    return make_unary(m, make_binary(m, "mul", parts, weights), "mean", &over_copies);
+}
+
+static void test_regions__what_hangs_together_in_the_model_does_in_its_parts(void **state)
+{
+    maker m;
+    int32_t x;
+    lg_blocks blocks;
+
+    maker_start(&m, 4);
+    x = conv_relu(&m, make_input(&m, 3, 8, 8), 8, 1);
+    for (int i = 0; i < 3; i++)
+        x = make_split_attention(&m, x);
+    assert_ok(lg_graph_add_output(m.graph, make_conv(&m, x, 4, 1, 1, 1, 1)));
+    assert_ok(lg_graph_validate(m.graph));
+    assert_ok(lg_blocks_find(&blocks, m.graph, LEGO_BLOCK_MODE_OTO, 1.0));
+    assert_true(check(m.graph, &blocks, LEGO_BLOCK_MODE_OTO) > 0.9);
+    lg_blocks_dispose(&blocks);
+    lg_graph_free(m.graph);
+}
+
 /* All of lego_extract_explain(), on a graph of branches, which has more candidates than a chain. */
 static void test_regions__a_thousand_nodes_are_explained_in_a_second(void **state)
 {
@@ -226,6 +297,8 @@ int main(void)
         cmocka_unit_test(test_regions__fpn_necks_need_many_outputs),
         cmocka_unit_test(test_regions__inception_branches),
         cmocka_unit_test(test_regions__encoder_decoder_skips),
+        cmocka_unit_test(test_regions__the_ratio_grows_until_enough_shrinks),
+        cmocka_unit_test(test_regions__what_hangs_together_in_the_model_does_in_its_parts),
         cmocka_unit_test(test_regions__a_thousand_nodes_are_explained_in_a_second),
     };
 
