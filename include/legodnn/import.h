@@ -8,24 +8,35 @@
 extern "C" {
 #endif
 
+/** Shape of one input of a file. */
+typedef struct lego_import_input {
+    const char *name; /**< borrowed during the call; NULL: the input whose place in the file is this one's in the list */
+    int32_t n_dims;   /**< entries of dims */
+    int32_t reserved;
+    int64_t dims[LEGO_MAX_DIMS]; /**< the batch first */
+} lego_import_input;
+
 /** Options of lego_model_import(). */
 typedef struct lego_import_options {
     size_t struct_size;
-    int32_t n_input_dims; /**< entries of input_dims; 0: the file's own shape */
+    int32_t n_input_dims; /**< entries of input_dims; 0: the file's own shape, or `inputs` */
     int32_t reserved;
-    /** Shape of the one input, batch first, where the file leaves extents open, e.g. 1, 3, 224, 224. What the file
+    /** Shape of the first input, batch first, where the file leaves extents open, e.g. 1, 3, 224, 224. What the file
      *  fixes must agree; the batch is free in any case. */
     int64_t input_dims[LEGO_MAX_DIMS];
+    /** Shapes of several inputs, in place of input_dims; borrowed during the call. */
+    const lego_import_input *inputs;
+    int64_t n_inputs;
 } lego_import_options;
-#define LEGO_IMPORT_OPTIONS_INIT { sizeof(lego_import_options), 0, 0, { 0 } }
+#define LEGO_IMPORT_OPTIONS_INIT { sizeof(lego_import_options), 0, 0, { 0 }, NULL, 0 }
 
 /**
  * Import an ONNX file, opsets 1 to 21. Constants and shape arithmetic are folded, weights keep their names, the first
  * axis of every input is the batch, of any size. Which ops are known: docs/onnx.md. Untrusted input: everything is
  * checked, and tensors stored beside the file must lie in its folder.
  *
- * Or a TorchScript file, traced or scripted, through the torch module: input_dims must be given. Its forward is run once on
- * random samples and written down, operator by operator; which are known: docs/torchscript.md. Such a file is a program:
+ * Or a TorchScript file, traced or scripted, through the torch module: the shape of every input of its forward that has no
+ * default must be given. Its forward is run once on random samples and written down, operator by operator; which are known: docs/torchscript.md. Such a file is a program:
  * import only what you would run.
  *
  * @param out      free with lego_model_free()

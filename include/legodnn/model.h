@@ -46,6 +46,10 @@ LEGO_API lego_status lego_model_get_info(lego_model_info *out, const lego_model 
 LEGO_API lego_status lego_model_input_shape(const lego_model *model, int64_t index, int *n_dims, int64_t *dims);
 LEGO_API lego_status lego_model_output_shape(const lego_model *model, int64_t index, int *n_dims, int64_t *dims);
 
+/** Name of a graph input or output; NULL if there is none of that index. Borrowed from the model. */
+LEGO_API const char *lego_model_input_name(const lego_model *model, int64_t index);
+LEGO_API const char *lego_model_output_name(const lego_model *model, int64_t index);
+
 /**
  * Describe the model as a JSON document, schema "legodnn.model/1".
  * @param out         free with lego_string_free()

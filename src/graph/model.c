@@ -112,6 +112,21 @@ lego_status lego_model_output_shape(const lego_model *model, int64_t index, int 
                            dims);
 }
 
+static const char *interface_name(const lg_graph *graph, int32_t n, const int32_t *ids, int64_t index)
+{
+    return index >= 0 && index < n ? graph->values[ids[index]].name : NULL;
+}
+
+const char *lego_model_input_name(const lego_model *model, int64_t index)
+{
+    return model ? interface_name(model->graph, model->graph->n_inputs, model->graph->inputs, index) : NULL;
+}
+
+const char *lego_model_output_name(const lego_model *model, int64_t index)
+{
+    return model ? interface_name(model->graph, model->graph->n_outputs, model->graph->outputs, index) : NULL;
+}
+
 /* {"name": ..., "dtype": ..., "shape": [1, ...]} */
 static lego_status describe_value(lg_json *array, const lg_value *value)
 {

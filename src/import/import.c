@@ -12,6 +12,42 @@
 #include "import/onnx.h"
 #endif
 
+static lego_status check_input(const lego_import_input *input, int64_t i)
+{
+    if (input->n_dims < 1 || input->n_dims > LEGO_MAX_DIMS)
+        return lg_error(LEGO_EINVAL, "input %lld: %d extents are not in [1, %d]", (long long)i, (int)input->n_dims,
+                        LEGO_MAX_DIMS);
+    for (int k = 0; k < input->n_dims; k++)
+        if (input->dims[k] < 1 || input->dims[k] > INT32_MAX)
+            return lg_error(LEGO_EINVAL, "input %lld: extent %lld of axis %d is not in [1, %d]", (long long)i,
+                            (long long)input->dims[k], k, INT32_MAX);
+    return LEGO_OK;
+}
+
+/* Every shape ends up in `inputs`; `one` has room for input_dims. */
+static lego_status read_shapes(lego_import_options *opts, lego_import_input *one)
+{
+    lego_status status = LEGO_OK;
+
+    if (opts->n_input_dims < 0 || opts->n_input_dims > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EINVAL, "n_input_dims %d is not in [0, %d]", (int)opts->n_input_dims, LEGO_MAX_DIMS);
+    if (opts->n_inputs < 0 || (opts->n_inputs > 0) != (opts->inputs != NULL))
+        LG_FAIL(LEGO_EINVAL, "n_inputs %lld does not go with inputs that are %s", (long long)opts->n_inputs,
+                opts->inputs ? "given" : "NULL");
+    if (opts->n_input_dims > 0 && opts->inputs)
+        LG_FAIL(LEGO_EINVAL, "input_dims and inputs exclude one another");
+    if (opts->n_input_dims > 0) {
+        one->n_dims = opts->n_input_dims;
+        memcpy(one->dims, opts->input_dims, sizeof(one->dims));
+        opts->inputs = one;
+        opts->n_inputs = 1;
+    }
+    for (int64_t i = 0; i < opts->n_inputs; i++)
+        LG_TRY(check_input(&opts->inputs[i], i));
+done:
+    return status;
+}
+
 static lego_status import_onnx(lg_graph **out, lego_context *context, const char *path,
                                const lego_import_options *options)
 {
@@ -40,6 +76,7 @@ lego_status lego_model_import(lego_model **out, lego_context *context, const cha
                               const lego_import_options *options)
 {
     lego_import_options opts = LEGO_IMPORT_OPTIONS_INIT;
+    lego_import_input one = { 0 };
     lg_graph *graph = NULL;
     int archive = 0;
     lego_status status = LEGO_OK;
@@ -48,12 +85,7 @@ lego_status lego_model_import(lego_model **out, lego_context *context, const cha
         return lg_error(LEGO_EINVAL, "out and path must not be NULL");
     *out = NULL;
     LG_TRY(lg_options_read(&opts, sizeof(opts), options));
-    if (opts.n_input_dims < 0 || opts.n_input_dims > LEGO_MAX_DIMS)
-        LG_FAIL(LEGO_EINVAL, "n_input_dims %d is not in [0, %d]", (int)opts.n_input_dims, LEGO_MAX_DIMS);
-    for (int i = 0; i < opts.n_input_dims; i++)
-        if (opts.input_dims[i] < 1 || opts.input_dims[i] > INT32_MAX)
-            LG_FAIL(LEGO_EINVAL, "input_dims[%d] = %lld is not in [1, %d]", i, (long long)opts.input_dims[i],
-                    INT32_MAX);
+    LG_TRY(read_shapes(&opts, &one));
     LG_TRY(is_archive(&archive, path));
     if (archive)
         LG_TRY(lg_script_import_file(&graph, context, path, &opts));

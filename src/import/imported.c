@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
+
+#define LIST_BYTES 400 /* of names in a message */
 
 lego_status lg_imported_create(lg_graph **out, const char *path, const char *name)
 {
@@ -17,6 +20,44 @@ lego_status lg_imported_create(lg_graph **out, const char *path, const char *nam
     LG_TRY(lg_graph_create(out, copy));
 done:
     lg_free(copy);
+    return status;
+}
+
+const lego_import_input *lg_imported_shape(const lego_import_options *options, const char *name, int64_t position)
+{
+    for (int64_t i = 0; i < options->n_inputs; i++)
+        if (options->inputs[i].name && strcmp(options->inputs[i].name, name) == 0)
+            return &options->inputs[i];
+    return position >= 0 && position < options->n_inputs && !options->inputs[position].name ? &options->inputs[position]
+                                                                                            : NULL;
+}
+
+lego_status lg_imported_check_shapes(const lego_import_options *options, const char *path, int64_t n_names,
+                                     const char *const *names)
+{
+    lg_str list = LG_STR_INIT;
+    lego_status status = LEGO_OK;
+
+    for (int64_t k = 0; k < n_names && list.length < LIST_BYTES; k++)
+        lg_str_appendf(&list, "%s'%s'", k ? ", " : "", names[k]);
+    for (int64_t i = 0; i < options->n_inputs; i++) {
+        const char *name = options->inputs[i].name;
+        int64_t k = 0;
+
+        while (k < n_names && (name ? strcmp(name, names[k]) != 0 : k != i))
+            k++;
+        if (k == n_names && name)
+            LG_FAIL(LEGO_EINVAL, "%s: a shape is given for '%s', which is none of its inputs: %s", path, name,
+                    list.text ? list.text : "");
+        if (k == n_names)
+            LG_FAIL(LEGO_EINVAL, "%s: %lld shapes are given for %lld input%s: %s", path, (long long)options->n_inputs,
+                    (long long)n_names, n_names == 1 ? "" : "s", list.text ? list.text : "");
+        for (int64_t j = 0; j < i; j++)
+            if (options->inputs[j].name ? strcmp(options->inputs[j].name, names[k]) == 0 : j == k)
+                LG_FAIL(LEGO_EINVAL, "%s: two shapes are given for input '%s'", path, names[k]);
+    }
+done:
+    lg_str_dispose(&list);
     return status;
 }
 

@@ -3,9 +3,15 @@
 #define LG_IMPORT_IMPORTED_H
 
 #include "graph/graph.h"
+#include "legodnn/import.h"
 
 /* A graph called `name`; NULL: as the file is, without folder and ending. */
 lego_status lg_imported_create(lg_graph **out, const char *path, const char *name);
+/* The shape that is given for the input at `position` (LG_NONE: only by name), called `name`; NULL if none is. */
+const lego_import_input *lg_imported_shape(const lego_import_options *options, const char *name, int64_t position);
+/* LEGO_EINVAL if a shape is given for none of the file's inputs, called `names`. */
+lego_status lg_imported_check_shapes(const lego_import_options *options, const char *path, int64_t n_names,
+                                     const char *const *names);
 /* Validate what was imported. What is wrong with it then is wrong in the file: LEGO_EFORMAT naming it. */
 lego_status lg_imported_check(lg_graph *graph, const char *path);
 

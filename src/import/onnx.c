@@ -60,9 +60,9 @@ done:
     return status;
 }
 
-/* A graph input: F32, the batch first. The shape of the one input may be given from outside. */
+/* A graph input: F32, the batch first. Its shape may be given from outside. */
 static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__ValueInfoProto *info,
-                              const lego_import_options *options)
+                              const lego_import_input *outside)
 {
     const Onnx__TypeProto__Tensor *type;
 
@@ -72,21 +72,21 @@ static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__Valu
     if (type->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
         return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' has element type %d, graphs take FLOAT (1)", import->path,
                         info->name, (int)type->elem_type);
-    if (!type->shape && options->n_input_dims == 0)
+    if (!type->shape && !outside)
         return lg_error(LEGO_EINVAL, "%s: input '%s' has no shape; give it (--input)", import->path, info->name);
     shape->n_dims = type->shape ? (int32_t)(type->shape->n_dim > LEGO_MAX_DIMS ? LEGO_MAX_DIMS + 1
                                                                                : type->shape->n_dim)
-                                : options->n_input_dims;
+                                : outside->n_dims;
     if (shape->n_dims < 1 || shape->n_dims > LEGO_MAX_DIMS)
         return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' has %d axes, 1 to %d are possible", import->path,
                         info->name, (int)shape->n_dims, LEGO_MAX_DIMS);
-    if (options->n_input_dims != 0 && options->n_input_dims != shape->n_dims)
+    if (outside && outside->n_dims != shape->n_dims)
         return lg_error(LEGO_EINVAL, "%s: %d extents are given for input '%s', which has %d axes", import->path,
-                        (int)options->n_input_dims, info->name, (int)shape->n_dims);
+                        (int)outside->n_dims, info->name, (int)shape->n_dims);
     for (int i = 0; i < shape->n_dims; i++) {
         const Onnx__TensorShapeProto__Dimension *dim = type->shape ? type->shape->dim[i] : NULL;
         const int fixed = dim && dim->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-        const int64_t given = options->n_input_dims ? options->input_dims[i] : LG_NONE;
+        const int64_t given = outside ? outside->dims[i] : LG_NONE;
 
         shape->dims[i] = fixed ? dim->dim_value : given;
         if (fixed && (shape->dims[i] < 0 || shape->dims[i] > INT32_MAX))
@@ -106,9 +106,12 @@ static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__Valu
 
 static lego_status declare_inputs(lg_onnx *import, const lego_import_options *options)
 {
+    const char **names = NULL;
+    int64_t n_names = 0;
     lego_status status = LEGO_OK;
 
     import->batch = LG_NONE;
+    LG_TRY(LG_CALLOC(&names, import->proto->n_input));
     for (size_t i = 0; i < import->proto->n_input; i++) {
         const Onnx__ValueInfoProto *info = import->proto->input[i];
         lg_onnx_value *value;
@@ -116,24 +119,24 @@ static lego_status declare_inputs(lg_onnx *import, const lego_import_options *op
         int32_t known;
 
         if (!info->name || !*info->name)
-            return lg_error(LEGO_EFORMAT, "%s: input %zu has no name", import->path, i);
+            LG_FAIL(LEGO_EFORMAT, "%s: input %zu has no name", import->path, i);
         known = lg_name_map_find(&import->names, info->name);
         if (known != LG_NONE && import->values[known].is_constant)
             continue; /* an initialiser, which old files list among the inputs as well */
         LG_TRY(declare(&value, import, info->name, LG_NONE));
-        if (options->n_input_dims != 0 && import->graph->n_inputs > 0)
-            LG_FAIL(LEGO_EINVAL, "%s: a shape is given, but there are several inputs: '%s' ...", import->path,
-                    info->name);
-        LG_TRY(read_input(&shape, import, info, options));
-        if (import->graph->n_inputs == 0)
+        LG_TRY(read_input(&shape, import, info, lg_imported_shape(options, info->name, n_names)));
+        names[n_names++] = info->name;
+        if (import->batch == LG_NONE)
             import->batch = shape.dims[0];
-        else if (shape.dims[0] != import->batch)
+        else if (shape.dims[0] != LG_NONE && shape.dims[0] != import->batch)
             LG_FAIL(LEGO_EUNSUPPORTED, "%s: input '%s' has another batch than the first input", import->path,
                     info->name);
         sample = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
         LG_TRY(lg_graph_add_input(&value->value, import->graph, info->name, LEGO_DTYPE_F32, &sample));
     }
+    LG_TRY(lg_imported_check_shapes(options, import->path, n_names, names));
 done:
+    lg_free(names);
     return status;
 }
 

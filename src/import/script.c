@@ -187,8 +187,6 @@ done:
 static lego_status start(lg_script_import *import)
 {
     const lg_script *script = import->script;
-    const lg_script_tensor *input = &script->tensors[script->inputs[0]];
-    const lg_shape shape = lg_shape_make(input->n_dims - 1, input->dims + 1);
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&import->values, script->n_tensors));
@@ -198,7 +196,12 @@ static lego_status start(lg_script_import *import)
     for (int32_t i = 0; i < script->n_tensors; i++)
         import->values[i] = import->weights[i] = LG_NONE;
     LG_TRY(lg_imported_create(&import->graph, import->path, NULL));
-    LG_TRY(lg_graph_add_input(&import->values[script->inputs[0]], import->graph, "input", LEGO_DTYPE_F32, &shape));
+    for (int32_t i = 0; i < script->n_inputs; i++) {
+        const lg_script_tensor *input = &script->tensors[script->inputs[i]];
+        const lg_shape shape = lg_shape_make(input->n_dims - 1, input->dims + 1);
+
+        LG_TRY(lg_graph_add_input(&import->values[script->inputs[i]], import->graph, input->name, LEGO_DTYPE_F32, &shape));
+    }
     mark_needed(import);
 done:
     return status;

@@ -3,9 +3,11 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "import/zip_file.h"
 
 #define BATCH 2                           /* of the recorded run: 1 would vanish in a squeeze */
+#define MAX_INPUTS 64
 #define MAX_CODE_BYTES ((uint64_t)64 << 20) /* that an entry of the archive may unpack to */
 
 /* libtorch unpacks what it is given, and may crash on what is damaged: look at the archive first. */
@@ -33,25 +35,49 @@ done:
     return status;
 }
 
+static lego_status read_shapes(lg_script_sample **out, const char *path, const lego_import_options *options)
+{
+    lg_script_sample *shapes = NULL;
+    lego_status status = LEGO_OK;
+
+    if (options->n_inputs < 1)
+        LG_FAIL(LEGO_EINVAL, "%s: a TorchScript file does not say the shape of its input; give it, batch first "
+                "(--input 1x3x224x224)", path);
+    if (options->n_inputs > MAX_INPUTS)
+        LG_FAIL(LEGO_EINVAL, "%s: %lld shapes are given, %d are possible", path, (long long)options->n_inputs, MAX_INPUTS);
+    LG_TRY(LG_CALLOC(&shapes, options->n_inputs));
+    for (int64_t i = 0; i < options->n_inputs; i++) {
+        const lego_import_input *given = &options->inputs[i];
+
+        if (given->n_dims < 2)
+            LG_FAIL(LEGO_EINVAL, "%s: the shape of an input has the batch and at least one more axis, like 1x128", path);
+        shapes[i].name = given->name;
+        shapes[i].n_dims = given->n_dims;
+        memcpy(shapes[i].dims, given->dims, sizeof(shapes[i].dims));
+    }
+    *out = shapes;
+    shapes = NULL;
+done:
+    lg_free(shapes);
+    return status;
+}
+
 lego_status lg_script_import_file(lg_graph **out, const lego_context *context, const char *path,
                                   const lego_import_options *options)
 {
     const lg_torch_api *api = NULL;
     const lg_script *script = NULL;
-    int64_t dims[LEGO_MAX_DIMS];
+    lg_script_sample *shapes = NULL;
     lego_status status = LEGO_OK;
 
     *out = NULL;
     LG_TRY(check_archive(path));
-    if (options->n_input_dims < 2)
-        LG_FAIL(LEGO_EINVAL, "%s: a TorchScript file does not say the shape of its input; give it, batch first "
-                "(--input 1x3x224x224)", path);
-    memcpy(dims, options->input_dims, sizeof(dims));
-    dims[0] = BATCH;
+    LG_TRY(read_shapes(&shapes, path, options));
     LG_TRY(lg_torch_open(&api, context, "cpu"));
-    LG_TRY(lg_torch_check(api, api->script_record(&script, path, options->n_input_dims, dims), path));
+    LG_TRY(lg_torch_check(api, api->script_record(&script, path, BATCH, (int)options->n_inputs, shapes), path));
     LG_TRY(lg_script_convert(out, context, path, script));
 done:
+    lg_free(shapes);
     if (script)
         api->script_free(script);
     return status;

@@ -570,15 +570,16 @@ lego_status adam_step(double *grad_norm, int n, Handle *const *leaves, Handle *c
 
 // --- TorchScript ---
 
-lego_status script_record(const lg_script **out, const char *path, int n_dims, const int64_t *dims) {
+lego_status script_record(const lg_script **out, const char *path, int64_t batch, int n_inputs,
+                          const lg_script_sample *inputs) {
     *out = nullptr;
     return guarded([&] {
         at::NoGradGuard no_grad;
         try {
             torch::jit::Module module = torch::jit::load(path, c10::Device(c10::DeviceType::CPU));
             module.eval();
-            const at::Tensor sample = at::rand(at::IntArrayRef(dims, static_cast<size_t>(n_dims)));
-            auto recorder = std::make_unique<lg::ScriptRecorder>(module, sample);
+            const std::vector<lg_script_sample> shapes(inputs, inputs + n_inputs);
+            auto recorder = std::make_unique<lg::ScriptRecorder>(module, batch, shapes);
             *out = lg::ScriptRecorder::release(std::move(recorder));
         } catch (const lg::ScriptError &error) {
             throw Refusal(LEGO_EUNSUPPORTED, error.what());

@@ -81,7 +81,7 @@ typedef struct lg_script_arg {
 } lg_script_arg;
 
 typedef struct lg_script_tensor {
-    const char *name; /* of a parameter or buffer, "layer1.0.conv1.weight"; NULL */
+    const char *name; /* of a parameter or buffer, "layer1.0.conv1.weight", or of an input, "x"; NULL */
     const void *data; /* row-major values of a constant; NULL: computed from the input */
     int32_t dtype;    /* lego_dtype; -1: one that we have no name for */
     int32_t n_dims;
@@ -96,6 +96,13 @@ typedef struct lg_script_node {
     const lg_script_arg *args; /* in the order of the operator's schema */
     const int32_t *outputs;    /* tensors; lists of them one by one */
 } lg_script_node;
+
+/* Of an input of forward, batch first. */
+typedef struct lg_script_sample {
+    const char *name; /* NULL: by position */
+    int32_t n_dims, reserved;
+    int64_t dims[LEGO_MAX_DIMS]; /* the first is not read */
+} lg_script_sample;
 
 typedef struct lg_script {
     int64_t batch;
@@ -217,9 +224,10 @@ typedef struct lg_torch_api {
                              lg_torch_tensor *const *v, const lg_torch_adam *options);
 
     /* --- TorchScript --- */
-    /* Load a TorchScript file on the CPU, for evaluation, and run its forward once on an input of this shape (batch
-     * first), writing down what it computes. Free with script_free(), which takes everything in it along. */
-    lego_status (*script_record)(const lg_script **out, const char *path, int n_dims, const int64_t *dims);
+    /* Load a TorchScript file on the CPU, for evaluation, and run its forward once on random inputs of these shapes for
+     * `batch` samples, writing down what it computes. Free with script_free(), which takes everything in it along. */
+    lego_status (*script_record)(const lg_script **out, const char *path, int64_t batch, int n_inputs,
+                                 const lg_script_sample *inputs);
     void (*script_free)(const lg_script *script);
 } lg_torch_api;
 

@@ -16,6 +16,7 @@
 
 #include "torch/lego_torch.h"
 
+#include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
@@ -44,26 +45,22 @@ struct ScriptError : std::runtime_error {
 // The recorder is the view that it hands out, so that the view's address is enough to free everything.
 class ScriptRecorder : lg_script {
 public:
-    // `sample`: the input, batch first.
-    ScriptRecorder(torch::jit::Module &module, const at::Tensor &sample) : lg_script{} {
+    ScriptRecorder(torch::jit::Module &module, int64_t n_samples, const std::vector<lg_script_sample> &shapes)
+        : lg_script{} {
         for (const auto &parameter : module.named_parameters())
             names_.emplace(parameter.value.unsafeGetTensorImpl(), parameter.name);
         for (const auto &buffer : module.named_buffers())
             names_.emplace(buffer.value.unsafeGetTensorImpl(), buffer.name);
-        auto graph = module.get_method("forward").graph()->copy();
+        const auto forward = module.get_method("forward");
+        auto graph = forward.graph()->copy();
         torch::jit::Inline(*graph);
-        if (graph->inputs().size() != 2)
-            throw ScriptError("forward takes " + std::to_string(graph->inputs().size() - 1) +
-                              " inputs; modules of one are imported");
-        env_[graph->inputs()[0]] = module._ivalue();
-        env_[graph->inputs()[1]] = sample;
-        inputs_.push_back(computed(sample));
+        set_inputs(*graph, forward.function().getSchema(), module, n_samples, shapes);
         run(*graph->block());
         for (const Value *output : graph->outputs())
             finish(get(output));
         if (outputs_.empty())
             throw ScriptError("forward returns no tensor that depends on its input");
-        batch = sample.size(0);
+        batch = n_samples;
         n_nodes = static_cast<int32_t>(nodes_.size());
         n_tensors = static_cast<int32_t>(tensors_.size());
         n_inputs = static_cast<int32_t>(inputs_.size());
@@ -106,6 +103,61 @@ private:
         if (found == env_.end())
             throw ScriptError("value %" + value->debugName() + " is used before it is computed");
         return found->second;
+    }
+
+    // --- inputs ---
+
+    // "forward takes (x: Tensor, mask: Optional[Tensor] = None)"
+    static std::string signature(const c10::FunctionSchema &schema) {
+        std::string text = "forward takes (";
+        for (size_t i = 1; i < schema.arguments().size(); i++) {
+            const c10::Argument &argument = schema.arguments()[i];
+            text += (i > 1 ? ", " : "") + argument.name() + ": " + argument.type()->annotation_str() +
+                    (argument.default_value() ? " = ..." : "");
+        }
+        return text + ")";
+    }
+
+    // The shape that is given for argument i; NULL.
+    static const lg_script_sample *shape_of(const c10::FunctionSchema &schema, size_t i,
+                                           const std::vector<lg_script_sample> &shapes) {
+        for (const lg_script_sample &shape : shapes)
+            if (shape.name && schema.arguments()[i].name() == shape.name)
+                return &shape;
+        return i - 1 < shapes.size() && !shapes[i - 1].name ? &shapes[i - 1] : nullptr;
+    }
+
+    // Random tensors of the shapes that are given; defaults for everything else.
+    void set_inputs(const torch::jit::Graph &graph, const c10::FunctionSchema &schema, const torch::jit::Module &module,
+                    int64_t n_samples, const std::vector<lg_script_sample> &shapes) {
+        size_t n_used = 0;
+        if (graph.inputs().size() != schema.arguments().size())
+            throw ScriptError("forward has another number of inputs than it says");
+        env_[graph.inputs()[0]] = module._ivalue();
+        for (size_t i = 1; i < graph.inputs().size(); i++) {
+            const c10::Argument &argument = schema.arguments()[i];
+            const lg_script_sample *shape = shape_of(schema, i, shapes);
+            if (!shape && argument.default_value()) {
+                env_[graph.inputs()[i]] = *argument.default_value();
+                continue;
+            }
+            if (!c10::TensorType::get()->isSubtypeOf(*argument.type()))
+                throw ScriptError("input '" + argument.name() + "' is no tensor but " +
+                                  argument.type()->annotation_str() + "; wrap the module in one that sets it. " +
+                                  signature(schema));
+            if (!shape)
+                throw ScriptError("no shape is given for input '" + argument.name() + "'; " + signature(schema));
+            std::vector<int64_t> dims(shape->dims, shape->dims + shape->n_dims);
+            dims[0] = n_samples;
+            const at::Tensor sample = at::rand(dims);
+            env_[graph.inputs()[i]] = sample;
+            inputs_.push_back(computed(sample));
+            tensors_.back().name = keep(argument.name());
+            n_used++;
+        }
+        if (n_used != shapes.size())
+            throw ScriptError(std::to_string(shapes.size()) + " shapes are given for " + std::to_string(n_used) +
+                              " of its inputs; " + signature(schema));
     }
 
     // --- tensors ---

@@ -18,6 +18,8 @@ struct args {
     const char *data;
     cli_doubles sparsity;
     cli_dims input;
+    cli_strings file;
+    cli_shapes shape;
 };
 
 static const cli_option options[] = {
@@ -30,6 +32,8 @@ static const cli_option options[] = {
     CLI_SIZE(struct args, memory, "memory", "M", NULL, ""),
     CLI_DOUBLES(struct args, sparsity, "sparsity", "LIST", 0, 0.99, "0,0.3,0.6", ""),
     CLI_DIMS(struct args, input, "input", "CxHxW", NULL, ""),
+    CLI_STRINGS(struct args, file, "file", "FILE", ""),
+    CLI_SHAPES(struct args, shape, "shape", "SHAPE", ""),
     CLI_ENUM(struct args, color, "paint", colors, "green", ""),
     CLI_END
 };
@@ -86,6 +90,25 @@ static void test_options__every_spelling_is_accepted(void **state)
     assert_int_equal(common.quiet, 1);
     assert_int_equal(common.verbose, 2);
     assert_string_equal(common.output, "out");
+}
+
+static void test_options__what_may_be_given_again_keeps_its_order(void **state)
+{
+    struct args args;
+    cli_common common;
+
+    (void)state;
+    assert_string_equal(parse(&args, &common, "--file a --shape 1x2 --file=b=c --shape left=right=3x4x5 --file a"), "");
+    assert_int_equal(args.file.n, 3);
+    assert_string_equal(args.file.values[0], "a");
+    assert_string_equal(args.file.values[1], "b=c");
+    assert_int_equal(args.shape.n, 2);
+    assert_string_equal(args.shape.values[0].name, "");
+    assert_int_equal(args.shape.values[0].dims.n, 2);
+    assert_string_equal(args.shape.values[1].name, "left=right");
+    assert_int_equal(args.shape.values[1].dims.dims[2], 5);
+    assert_string_equal(parse(&args, &common, "--shape =1x2"), "--shape '=1x2': a name has 1 to 127 bytes");
+    assert_string_equal(parse(&args, &common, "--shape a=1x"), "--shape '1x' is not a shape like 3x32x32");
 }
 
 static void test_options__units_are_converted(void **state)
@@ -192,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options__defaults_are_parsed_like_input),
         cmocka_unit_test(test_options__every_spelling_is_accepted),
+        cmocka_unit_test(test_options__what_may_be_given_again_keeps_its_order),
         cmocka_unit_test(test_options__units_are_converted),
         cmocka_unit_test(test_options__wrong_values_name_the_option_and_what_is_allowed),
         cmocka_unit_test(test_options__two_dashes_end_the_options),

@@ -7,8 +7,8 @@
 #include "base/rng.h"
 #include "engine/engine.h"
 
-/* Output 0 for n images of the one input; further outputs are computed, too, and dropped. */
-static inline void run_exact_into(float *out, const lg_graph *graph, const float *images, int64_t n)
+/* Output 0 for n samples, an array an input; further outputs are computed, too, and dropped. */
+static inline void run_exact_inputs(float *out, const lg_graph *graph, const float *const *inputs, int64_t n)
 {
     lg_plan_options options = LG_PLAN_OPTIONS_INIT;
     lg_plan *plan;
@@ -23,11 +23,17 @@ static inline void run_exact_into(float *out, const lg_graph *graph, const float
     options.n_threads = 1;
     options.exact = 1;
     assert_ok(lg_plan_create(&plan, NULL, graph, &options));
-    assert_ok(lg_plan_run(plan, &images, outputs));
+    assert_ok(lg_plan_run(plan, inputs, outputs));
     lg_plan_free(plan);
     for (int32_t i = 1; i < graph->n_outputs; i++)
         lg_free(outputs[i]);
     lg_free(outputs);
+}
+
+/* The same for n images of the one input. */
+static inline void run_exact_into(float *out, const lg_graph *graph, const float *images, int64_t n)
+{
+    run_exact_inputs(out, graph, &images, n);
 }
 
 /* The same, into memory to be freed with lg_free(). */

@@ -73,13 +73,15 @@ extern "C" const char *script_write(const char *path, const char *source, const 
     });
 }
 
-extern "C" const char *script_run(const char *path, int n_dims, const int64_t *dims, const float *x, float *y,
-                                  int64_t *n_y) {
+extern "C" const char *script_run(const char *path, int n_inputs, const script_input *inputs, float *y, int64_t *n_y) {
     return guarded([&] {
         torch::jit::Module module = torch::jit::load(path);
         module.eval();
-        const at::Tensor input = at::from_blob(const_cast<float *>(x), at::IntArrayRef(dims, n_dims)).clone();
-        const at::Tensor output = first_tensor(module.forward({input})).contiguous();
+        std::vector<c10::IValue> values;
+        for (int i = 0; i < n_inputs; i++)
+            values.emplace_back(at::from_blob(const_cast<float *>(inputs[i].values),
+                                              at::IntArrayRef(inputs[i].dims, inputs[i].n_dims)).clone());
+        const at::Tensor output = first_tensor(module.forward(values)).contiguous();
         if (output.numel() > *n_y)
             throw std::runtime_error("the output is too large");
         *n_y = output.numel();

@@ -13,9 +13,15 @@ extern "C" {
  * "conv.weight:8,3,3,3 conv.bias:8"; what begins with '+' is positive. Returns NULL or what went wrong. */
 const char *script_write(const char *path, const char *source, const char *parameters);
 
-/* What the file's forward gives for x; the first tensor of a list, tuple or dictionary. y has room for n_y floats, n_y
- * becomes how many there are. */
-const char *script_run(const char *path, int n_dims, const int64_t *dims, const float *x, float *y, int64_t *n_y);
+typedef struct script_input {
+    int n_dims;
+    const int64_t *dims;
+    const float *values;
+} script_input;
+
+/* What the file's forward gives for these inputs; the first tensor of a list, tuple or dictionary. y has room for n_y
+ * floats, n_y becomes how many there are. */
+const char *script_run(const char *path, int n_inputs, const script_input *inputs, float *y, int64_t *n_y);
 
 #ifdef __cplusplus
 }

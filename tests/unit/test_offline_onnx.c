@@ -396,6 +396,54 @@ static void test_onnx__an_open_extent_must_be_given(void **state)
     lego_model_free(model);
 }
 
+static void test_onnx__shapes_are_given_by_place_or_by_name(void **state)
+{
+    lego_import_input inputs[2] = { { NULL, 2, 0, { 1, 7 } }, { NULL, 2, 0, { 1, 7 } } };
+    lego_import_options options = LEGO_IMPORT_OPTIONS_INIT;
+    lego_model *model;
+    tiny t;
+
+    tiny_init(&t);
+    tiny_node(&t, "Relu", "one", "x", "y");
+    t.dims[1].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+    t.dims[1].dim_param = (char *)"width";
+    assert_fails(LEGO_EINVAL, tiny_import(&model, &t, state));
+    options.inputs = inputs;
+    options.n_inputs = 1;
+    for (int named = 0; named < 2; named++) {
+        inputs[0].name = named ? "x" : NULL;
+        assert_ok(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+        assert_string_equal(lego_model_input_name(model, 0), "x");
+        assert_string_equal(lego_model_output_name(model, 0), "one");
+        assert_null(lego_model_input_name(model, 1));
+        lego_model_free(model);
+    }
+    options.n_inputs = 2;
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_says("2 shapes are given for 1 input: 'x'");
+    inputs[1].name = "z";
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_says("'z', which is none of its inputs: 'x'");
+    inputs[1].name = "x";
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_says("two shapes are given for input 'x'");
+    inputs[1].dims[1] = 0;
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_says("input 1: extent 0 of axis 1");
+    options.n_input_dims = 2;
+    assert_fails(LEGO_EINVAL, lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    assert_says("exclude one another");
+
+    options = (lego_import_options)LEGO_IMPORT_OPTIONS_INIT; /* as programs built before there were several inputs have it */
+    options.struct_size = offsetof(lego_import_options, inputs);
+    options.n_input_dims = 2;
+    options.input_dims[0] = 1;
+    options.input_dims[1] = 7;
+    options.inputs = inputs;
+    assert_ok(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), &options));
+    lego_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +455,7 @@ int main(void)
         folder_test(test_onnx__recognises_gelu),
         folder_test(test_onnx__recognises_layer_norm),
         folder_test(test_onnx__an_open_extent_must_be_given),
+        folder_test(test_onnx__shapes_are_given_by_place_or_by_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,9 @@
 /* TorchScript files into graphs: what libtorch compiles, saves and computes is computed by the imported graph as well, for
  * another batch than it was recorded with; and what cannot be imported is named completely. */
-#include "support/exact.h"
-
-#include <math.h>
+#include "support/scripts.h"
 
 #include "import/script.h"
-#include "support/files.h"
 #include "support/pt_files.h"
-#include "support/script_modules.h"
 
 #define N 3 /* samples; the importer records with 2 */
 #define MAX_VALUES 100000
@@ -30,27 +26,6 @@ static int64_t sample_dims(int64_t out[LEGO_MAX_DIMS], int *n_dims, const script
         count *= out[*n_dims];
     }
     return count;
-}
-
-static void write_module(const char *path, const char *body, const char *parameters)
-{
-    char *source = lg_asprintf("def forward(self, x):\n    %s\n", body);
-    const char *error = script_write(path, source, parameters);
-
-    if (error)
-        fail_msg("libtorch refuses\n%s\n%s", source, error);
-    lg_free(source);
-}
-
-static lego_status import_shape(lego_model **out, const char *path, int n_dims, const int64_t *dims)
-{
-    lego_import_options options = LEGO_IMPORT_OPTIONS_INIT;
-
-    options.n_input_dims = n_dims;
-    for (int i = 0; i < n_dims; i++)
-        options.input_dims[i] = dims[i];
-    options.input_dims[0] = 1;
-    return lego_model_import(out, NULL, path, &options);
 }
 
 static int has_op(const lg_graph *graph, const char *name, size_t length)
@@ -84,7 +59,7 @@ static void check_case(void **state, const script_case *c)
 
     write_module(path, c->body, c->parameters);
     x = random_values(n_x, 3);
-    error = script_run(path, n_dims, dims, x, want, &n_want);
+    error = script_run(path, 1, &(script_input){ n_dims, dims, x }, want, &n_want);
     if (error)
         fail_msg("%s: libtorch: %s", c->name, error);
     if (import_shape(&model, path, n_dims, dims) != LEGO_OK)
@@ -93,7 +68,7 @@ static void check_case(void **state, const script_case *c)
     assert_int_equal(n_want, N * lg_value_elements(&model->graph->values[model->graph->outputs[0]]));
     y = run_exact(model->graph, x, N);
     for (int64_t i = 0; i < n_want; i++)
-        if (!(fabs((double)y[i] - want[i]) <= 1e-5 + 1e-4 * fabs(want[i])))
+        if (!close_to(y[i], want[i]))
             fail_msg("%s: element %lld is %.7g, torch has %.7g", c->name, (long long)i, (double)y[i], (double)want[i]);
     lg_free(x);
     lg_free(y);
@@ -278,6 +253,7 @@ static void test_script__files_that_are_no_modules(void **state)
 static void test_script__survives_allocation_failures(void **state)
 {
     const char *path = in_folder(state, "m.pt");
+    const lg_script_sample shape = { NULL, 4, 0, { 1, 3, 6, 6 } };
     const lg_torch_api *api;
     const lg_script *script;
     lg_graph *graph;
@@ -285,7 +261,7 @@ static void test_script__survives_allocation_failures(void **state)
     write_module(path, "y = torch.relu(" CONV ") * 2.0\n    a, b = torch.chunk(y, 2, 1)\n    return torch.cat([b, a], 1)",
                  CONV_WEIGHTS);
     assert_ok(lg_torch_open(&api, NULL, "cpu"));
-    assert_ok(lg_torch_check(api, api->script_record(&script, path, 4, (int64_t[]){ 2, 3, 6, 6 }), path));
+    assert_ok(lg_torch_check(api, api->script_record(&script, path, 2, 1, &shape), path));
     assert_survives_oom(lg_script_convert(&graph, NULL, path, script), lg_graph_free(graph));
     api->script_free(script);
 }

@@ -1,20 +1,33 @@
 /* `legodnn import`: other tools' files become models. The library sees from the bytes which tool wrote them. */
+#include <string.h>
+
 #include "cli.h"
 
 struct import_args {
-    cli_dims input;
+    cli_shapes input;
 };
 
 static const cli_option options[] = {
-    CLI_DIMS(struct import_args, input, "input", "NxCxHxW", NULL,
-             "shape of the input where the file leaves extents open, e.g. 1x3x224x224; the batch N is free in any case"),
+    CLI_SHAPES(struct import_args, input, "input", "[NAME=]NxCxHxW",
+               "shape of an input where the file leaves extents open, e.g. 1x3x224x224; the batch N is free in any case. "
+               "Of several inputs: once for each, in their order or by name"),
     CLI_END
 };
+
+static void read_inputs(lego_import_input *inputs, const cli_shapes *shapes)
+{
+    for (int i = 0; i < shapes->n; i++) {
+        inputs[i] = (lego_import_input){ .name = shapes->values[i].name[0] ? shapes->values[i].name : NULL,
+                                         .n_dims = shapes->values[i].dims.n };
+        memcpy(inputs[i].dims, shapes->values[i].dims.dims, sizeof(inputs[i].dims));
+    }
+}
 
 static lego_status run(cli_call *cli, const void *arguments)
 {
     const struct import_args *args = arguments;
     lego_import_options import = LEGO_IMPORT_OPTIONS_INIT;
+    lego_import_input inputs[CLI_MAX_VALUES];
     lego_model_info info;
     lego_model *model = NULL;
     char *document = NULL;
@@ -23,9 +36,9 @@ static lego_status run(cli_call *cli, const void *arguments)
 
     if (!cli->output)
         return cli_usage(cli, "-o MODEL is missing: the file to write");
-    import.n_input_dims = args->input.n;
-    for (int i = 0; i < args->input.n; i++)
-        import.input_dims[i] = args->input.dims[i];
+    read_inputs(inputs, &args->input);
+    import.inputs = args->input.n > 0 ? inputs : NULL;
+    import.n_inputs = args->input.n;
     CLI_TRY(lego_model_import(&model, cli->context, cli->args[0], &import));
     CLI_TRY(lego_model_get_info(&info, model));
     CLI_TRY(lego_model_save(model, cli->output));
@@ -45,8 +58,8 @@ done:
 const cli_command cmd_import = {
     .name = "import",
     .summary = "make a model of an ONNX or TorchScript file",
-    .usage = "FILE.onnx [--input NxCxHxW] -o MODEL [--json]\n"
-             "FILE.pt --input NxCxHxW -o MODEL [--json]",
+    .usage = "FILE.onnx [--input [NAME=]NxCxHxW]... -o MODEL [--json]\n"
+             "FILE.pt --input [NAME=]NxCxHxW... -o MODEL [--json]",
     .description = "Reads what torch.onnx.export() and others write (opsets 1 to 21) and writes it as one safetensors file\n"
                    "whose metadata holds the graph; every other command takes that. Weights keep their names, constants\n"
                    "are folded, the first axis of the inputs is the batch. Files with open extents, like height and\n"
@@ -56,8 +69,8 @@ const cli_command cmd_import = {
                    "says of the new model is printed.\n"
                    "\n"
                    "TorchScript: what torch.jit.trace() or torch.jit.script() made and .save() wrote. Its forward is run\n"
-                   "once, on the CPU, on random samples of the shape that --input gives, and written down. Needs the torch\n"
-                   "module; docs/torchscript.md lists the operators. A TorchScript file is a program: import only what you\n"
+                   "once, on the CPU, on random samples of the shapes that --input gives, and written down; what else it\n"
+                   "takes must have a default. Needs the torch module; docs/torchscript.md lists the operators. A TorchScript file is a program: import only what you\n"
                    "would run. A state dict is no module: 'legodnn weights' takes it.",
     .arguments = "FILE",
     .min_args = 1,
@@ -68,6 +81,7 @@ const cli_command cmd_import = {
     .options = options,
     .examples = "legodnn import resnet50.onnx -o resnet50.safetensors\n"
                 "legodnn import fcn.onnx --input 1x3x512x512 -o fcn.safetensors\n"
-                "legodnn import traced.pt --input 1x3x224x224 -o net.safetensors",
+                "legodnn import traced.pt --input 1x3x224x224 -o net.safetensors\n"
+                "legodnn import matting.pt --input image=1x3x256x256 --input mask=1x1x256x256 -o net.safetensors",
     .run = run,
 };

@@ -18,7 +18,8 @@ struct run_args {
     int64_t memory, callers, limit;
     double seconds_us;
     int adapt;
-    const char *data, *input, *selection;
+    const char *data, *selection;
+    cli_strings input;
 };
 
 static const cli_option options[] = {
@@ -33,7 +34,8 @@ static const cli_option options[] = {
     CLI_STRING(struct run_args, data, "data", "DATA", NULL, "test images to infer, with accuracy: NAME[:FOLDER]"),
     CLI_INT(struct run_args, limit, "limit", "N", 1, 1000000, "1000", "images of DATA, taken in turn"),
 #endif
-    CLI_STRING(struct run_args, input, "input", "FILE.npy", NULL, "one sample to infer again and again"),
+    CLI_STRINGS(struct run_args, input, "input", "[NAME=]FILE.npy",
+                "one sample to infer again and again. Of several inputs: once for each, in the model's order or by name"),
     CLI_END
 };
 
@@ -41,9 +43,11 @@ static const cli_option options[] = {
 typedef struct crowd {
     cli_call *cli;
     lego_runtime *runtime;
-    const float *samples; /* n_samples x sample_elements */
+    const float *samples; /* n_samples x sample_elements: the inputs one after the other */
     const int64_t *labels; /* NULL: no accuracy */
     int64_t n_samples, sample_elements, output_elements;
+    int64_t n_inputs, n_outputs;
+    int64_t *starts; /* of each input in a sample, then of each output in the output */
     pthread_mutex_t lock;
     int stop;
     lego_status status; /* of the first inference that failed */
@@ -75,10 +79,13 @@ static void *infer_until_stopped(void *argument)
 {
     crowd *c = argument;
     float *output = malloc(sizeof(*output) * (size_t)c->output_elements);
-    int go_on = output != NULL;
+    float **outputs = calloc((size_t)c->n_outputs, sizeof(*outputs));
+    const float **inputs = calloc((size_t)c->n_inputs, sizeof(*inputs));
+    int go_on = output && outputs && inputs;
 
+    for (int64_t i = 0; go_on && i < c->n_outputs; i++)
+        outputs[i] = output + c->starts[c->n_inputs + i];
     while (go_on) {
-        const float *input;
         int64_t index;
         double start, took;
         lego_status status;
@@ -86,9 +93,10 @@ static void *infer_until_stopped(void *argument)
         pthread_mutex_lock(&c->lock);
         index = c->next++ % c->n_samples;
         pthread_mutex_unlock(&c->lock);
-        input = c->samples + index * c->sample_elements;
+        for (int64_t i = 0; i < c->n_inputs; i++)
+            inputs[i] = c->samples + index * c->sample_elements + c->starts[i];
         start = now_us();
-        status = lego_runtime_infer(c->runtime, &input, &output);
+        status = lego_runtime_infer(c->runtime, inputs, outputs);
         took = now_us() - start;
         pthread_mutex_lock(&c->lock);
         if (status != LEGO_OK && c->status == LEGO_OK) {
@@ -104,6 +112,8 @@ static void *infer_until_stopped(void *argument)
         pthread_mutex_unlock(&c->lock);
     }
     free(output);
+    free(outputs);
+    free(inputs);
     return NULL;
 }
 
@@ -263,26 +273,56 @@ static lego_status print_phases(cli_call *cli, const phase *phases, size_t n)
 
 /* --- what is inferred --- */
 
-static lego_status elements_of(int64_t *out, int n_dims, const int64_t *dims)
+static int64_t elements_of(int n_dims, const int64_t *dims)
 {
-    *out = 1;
+    int64_t n = 1;
+
     for (int i = 1; i < n_dims; i++)
-        *out *= dims[i];
-    return LEGO_OK;
+        n *= dims[i];
+    return n;
 }
 
-static lego_status load_npy(float **samples, cli_call *cli, const crowd *c, const char *path)
+/* How large a sample and its outputs are, and where in them each input and output begins. */
+static lego_status lay_out(crowd *c, const lego_model *model)
 {
+    lego_model_info info;
+    int64_t dims[LEGO_MAX_DIMS];
+    int n_dims = 0;
+    lego_status status;
+
+    CLI_TRY(lego_model_get_info(&info, model));
+    c->n_inputs = info.n_inputs;
+    c->n_outputs = info.n_outputs;
+    c->starts = calloc((size_t)(info.n_inputs + info.n_outputs), sizeof(*c->starts));
+    if (!c->starts)
+        return cli_fail(c->cli, "out of memory");
+    for (int64_t i = 0; i < info.n_inputs; i++) {
+        c->starts[i] = c->sample_elements;
+        CLI_TRY(lego_model_input_shape(model, i, &n_dims, dims));
+        c->sample_elements += elements_of(n_dims, dims);
+    }
+    for (int64_t i = 0; i < info.n_outputs; i++) {
+        c->starts[info.n_inputs + i] = c->output_elements;
+        CLI_TRY(lego_model_output_shape(model, i, &n_dims, dims));
+        c->output_elements += elements_of(n_dims, dims);
+    }
+done:
+    return status;
+}
+
+static lego_status load_npy(float *sample, cli_call *cli, const crowd *c, const lego_model *model, const char *text,
+                            int64_t i)
+{
+    const char *path;
+    const int64_t k = cli_find_input(&path, model, text, i);
+    const int64_t n = (k + 1 < c->n_inputs ? c->starts[k + 1] : c->sample_elements) - c->starts[k];
     lego_tensor *tensor = NULL;
     lego_status status;
 
     CLI_TRY(lego_tensor_load_npy(&tensor, path));
-    if (lego_tensor_dtype(tensor) != LEGO_DTYPE_F32 || lego_tensor_n_elements(tensor) != c->sample_elements)
-        CLI_TRY(cli_fail(cli, "'%s' must hold one sample of %lld float32 numbers", path, (long long)c->sample_elements));
-    *samples = malloc(sizeof(**samples) * (size_t)c->sample_elements);
-    if (!*samples)
-        CLI_TRY(cli_fail(cli, "out of memory"));
-    memcpy(*samples, lego_tensor_const_data(tensor), sizeof(**samples) * (size_t)c->sample_elements);
+    if (lego_tensor_dtype(tensor) != LEGO_DTYPE_F32 || lego_tensor_n_elements(tensor) != n)
+        CLI_TRY(cli_fail(cli, "'%s' must hold one sample of %lld float32 numbers", path, (long long)n));
+    memcpy(sample + c->starts[k], lego_tensor_const_data(tensor), sizeof(*sample) * (size_t)n);
 done:
     lego_tensor_free(tensor);
     return status;
@@ -317,15 +357,10 @@ done:
 static lego_status load_samples(float **samples, int64_t **labels, cli_call *cli, crowd *c, const struct run_args *args)
 {
     lego_model *model = NULL;
-    int64_t dims[LEGO_MAX_DIMS];
-    int n_dims;
     lego_status status;
 
     CLI_TRY(cli_load_model(&model, cli, cli->args[0], args->selection));
-    CLI_TRY(lego_model_input_shape(model, 0, &n_dims, dims));
-    CLI_TRY(elements_of(&c->sample_elements, n_dims, dims));
-    CLI_TRY(lego_model_output_shape(model, 0, &n_dims, dims));
-    CLI_TRY(elements_of(&c->output_elements, n_dims, dims));
+    CLI_TRY(lay_out(c, model));
     c->n_samples = 1;
 #ifndef LEGODNN_ONLINE_ONLY
     if (args->data) {
@@ -333,14 +368,16 @@ static lego_status load_samples(float **samples, int64_t **labels, cli_call *cli
         goto done;
     }
 #endif
-    if (args->input) {
-        CLI_TRY(load_npy(samples, cli, c, args->input));
-        goto done;
-    }
     *samples = calloc((size_t)c->sample_elements, sizeof(**samples));
     if (!*samples)
         CLI_TRY(cli_fail(cli, "out of memory"));
-    cli_note(cli, "neither --data nor --input: inferring an empty sample");
+    if (args->input.n == 0)
+        cli_note(cli, "neither --data nor --input: inferring an empty sample");
+    else if (args->input.n != c->n_inputs)
+        CLI_TRY(cli_fail(cli, "the model has %lld input%s; --input is given %d time%s", (long long)c->n_inputs,
+                         c->n_inputs == 1 ? "" : "s", args->input.n, args->input.n == 1 ? "" : "s"));
+    for (int i = 0; i < args->input.n; i++)
+        CLI_TRY(load_npy(*samples, cli, c, model, args->input.values[i], i));
 done:
     c->samples = *samples;
     lego_model_free(model);
@@ -396,7 +433,7 @@ static lego_status run(cli_call *cli, const void *arguments)
     int n_threads = 0;
     lego_status status;
 
-    if (args->data && args->input)
+    if (args->data && args->input.n > 0)
         return cli_usage(cli, "--data and --input do not go together");
     pthread_mutex_init(&c.lock, NULL);
     CLI_TRY(load_samples(&samples, &labels, cli, &c, args));
@@ -430,6 +467,7 @@ done:
     free(c.latencies_us);
     free(samples);
     free(labels);
+    free(c.starts);
     pthread_mutex_destroy(&c.lock);
     return status;
 }
@@ -437,7 +475,7 @@ done:
 const cli_command cmd_run = {
     .name = "run",
     .summary = "infer without a pause while the size follows budgets",
-    .usage = "STORE [--latency T[,T...]] [--memory SIZE] [--data DATA | --input FILE.npy] [options]",
+    .usage = "STORE [--latency T[,T...]] [--memory SIZE] [--data DATA | --input [NAME=]FILE.npy...] [options]",
     .description = "Starts the store (all originals, or --selection) and infers without a pause, first without a limit,\n"
                    "then under one latency limit after the other: the runtime chooses the best selection, prepares it\n"
                    "beside the running one, and flips. Says what was predicted and what was measured. With --adapt it\n"

@@ -1,6 +1,7 @@
 /* What most commands start from: a MODEL or a STORE with a selection, and DATA. */
 #include "inputs.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 const char *const cli_splits[] = { "train", "val", "test", NULL };
@@ -27,6 +28,19 @@ done:
     return status;
 }
 
+int64_t cli_find_input(const char **path, const lego_model *model, const char *text, int64_t i)
+{
+    const char *equals = strchr(text, '='), *name;
+
+    *path = text;
+    for (int64_t k = 0; equals && (name = lego_model_input_name(model, k)) != NULL; k++)
+        if (strlen(name) == (size_t)(equals - text) && strncmp(name, text, strlen(name)) == 0) {
+            *path = equals + 1;
+            return k;
+        }
+    return i;
+}
+
 #ifndef LEGODNN_ONLINE_ONLY
 lego_status cli_open_data(lego_dataset **out, cli_call *cli, const lego_model *model, const char *spec,
                           lego_split split, int augment, int64_t limit)
@@ -40,6 +54,8 @@ lego_status cli_open_data(lego_dataset **out, cli_call *cli, const lego_model *m
     if (!spec)
         return cli_usage(cli, "--data DATA is missing: NAME[:FOLDER], e.g. fashion-mnist");
     CLI_TRY(lego_model_input_shape(model, 0, &n_dims, dims));
+    if (lego_model_input_name(model, 1))
+        return cli_fail(cli, "'%s' has several inputs; a data set delivers one, images", cli->args[0]);
     if (n_dims != 4)
         return cli_fail(cli, "'%s' takes no images: its input has %d dimensions", cli->args[0], n_dims);
     for (int i = 0; i < 3; i++)

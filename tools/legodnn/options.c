@@ -193,6 +193,31 @@ static int read_dims(cli_dims *out, const cli_option *option, const char *text, 
     }
 }
 
+static int read_string(cli_strings *out, const cli_option *option, const char *text, cli_error_text error)
+{
+    if (out->n == CLI_MAX_VALUES)
+        return fail(error, "--%s is given more than %d times", option->name, CLI_MAX_VALUES);
+    out->values[out->n++] = text;
+    return 0;
+}
+
+static int read_shape(cli_shapes *out, const cli_option *option, const char *text, cli_error_text error)
+{
+    const char *equals = strrchr(text, '=');
+    const size_t length = equals ? (size_t)(equals - text) : 0;
+
+    if (out->n == CLI_MAX_VALUES)
+        return fail(error, "--%s is given more than %d times", option->name, CLI_MAX_VALUES);
+    if (length >= sizeof(out->values[0].name) || (equals && length == 0))
+        return fail(error, "--%s '%s': a name has 1 to %zu bytes", option->name, text, sizeof(out->values[0].name) - 1);
+    memcpy(out->values[out->n].name, text, length);
+    out->values[out->n].name[length] = '\0';
+    if (read_dims(&out->values[out->n].dims, option, equals ? equals + 1 : text, error) != 0)
+        return -1;
+    out->n++;
+    return 0;
+}
+
 static int read_enum(int *out, const cli_option *option, const char *text, cli_error_text error)
 {
     char known[256] = "";
@@ -249,6 +274,10 @@ static int store_value(void *base, const cli_option *option, const char *text, c
         return read_doubles(place, option, text, error);
     case CLI_TYPE_DIMS:
         return read_dims(place, option, text, error);
+    case CLI_TYPE_STRINGS:
+        return read_string(place, option, text, error);
+    case CLI_TYPE_SHAPES:
+        return read_shape(place, option, text, error);
     case CLI_TYPE_ENUM:
         return read_enum(place, option, text, error);
     }

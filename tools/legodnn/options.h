@@ -18,6 +18,8 @@ typedef enum cli_type {
     CLI_TYPE_DURATIONS,/* cli_doubles, microseconds: "4ms,2.5ms" */
     CLI_TYPE_DOUBLES,  /* cli_doubles: "0,0.3,0.6", each in [min, max] */
     CLI_TYPE_DIMS,     /* cli_dims: "3x32x32" */
+    CLI_TYPE_STRINGS,  /* cli_strings: the option may be given again and again */
+    CLI_TYPE_SHAPES,   /* cli_shapes, likewise: "1x3x32x32" or "NAME=1x3x32x32" */
     CLI_TYPE_ENUM      /* int: index into choices */
 } cli_type;
 
@@ -30,6 +32,21 @@ typedef struct cli_dims {
     int n; /* 0: not given */
     int64_t dims[8];
 } cli_dims;
+
+enum { CLI_MAX_VALUES = 16 }; /* of an option that may be given several times */
+
+typedef struct cli_strings {
+    int n;
+    const char *values[CLI_MAX_VALUES]; /* borrowed */
+} cli_strings;
+
+typedef struct cli_shapes {
+    int n;
+    struct {
+        char name[128]; /* "": none */
+        cli_dims dims;
+    } values[CLI_MAX_VALUES];
+} cli_shapes;
 
 typedef struct cli_option {
     const char *name;    /* without "--"; NULL ends the table */
@@ -64,6 +81,10 @@ typedef struct cli_option {
     { name, 0, CLI_TYPE_DURATIONS, offsetof(type, field), metavar, 0, 1e15, NULL, fallback, help }
 #define CLI_DIMS(type, field, name, metavar, fallback, help)                  \
     { name, 0, CLI_TYPE_DIMS, offsetof(type, field), metavar, 1, 1e9, NULL, fallback, help }
+#define CLI_STRINGS(type, field, name, metavar, help)                         \
+    { name, 0, CLI_TYPE_STRINGS, offsetof(type, field), metavar, 0, 0, NULL, NULL, help }
+#define CLI_SHAPES(type, field, name, metavar, help)                          \
+    { name, 0, CLI_TYPE_SHAPES, offsetof(type, field), metavar, 1, 1e9, NULL, NULL, help }
 #define CLI_ENUM(type, field, name, choices, fallback, help)                  \
     { name, 0, CLI_TYPE_ENUM, offsetof(type, field), NULL, 0, 0, choices, fallback, help }
 #define CLI_END { NULL, 0, CLI_TYPE_FLAG, 0, NULL, 0, 0, NULL, NULL, NULL }
