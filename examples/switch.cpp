@@ -4,6 +4,7 @@
 //     switch-cpp STORE
 #include <legodnn/legodnn.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>

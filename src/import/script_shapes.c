@@ -69,6 +69,8 @@ static lego_status convert_transpose(lg_script_at *at)
     int64_t order[LEGO_MAX_DIMS], a = 0, b = 0;
     lego_status status = LEGO_OK;
 
+    if (n < 2 || n > LEGO_MAX_DIMS)
+        return lg_script_unsupported("a value of %d axes", n);
     LG_TRY(lg_script_axis(&a, at, 1, n));
     LG_TRY(lg_script_axis(&b, at, 2, n));
     for (int i = 0; i < n; i++)
