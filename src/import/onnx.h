@@ -20,7 +20,7 @@
 
 #define LG_ONNX_BATCH (INT64_MIN + 1)
 #define LG_ONNX_MIN_OPSET 1
-#define LG_ONNX_MAX_OPSET 21
+#define LG_ONNX_MAX_OPSET 23
 
 typedef Onnx__NodeProto lg_onnx_proto;
 

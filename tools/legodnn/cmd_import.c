@@ -60,7 +60,7 @@ const cli_command cmd_import = {
     .summary = "make a model of an ONNX or TorchScript file",
     .usage = "FILE.onnx [--input [NAME=]NxCxHxW]... -o MODEL [--json]\n"
              "FILE.pt --input [NAME=]NxCxHxW... -o MODEL [--json]",
-    .description = "Reads what torch.onnx.export() and others write (opsets 1 to 21) and writes it as one safetensors file\n"
+    .description = "Reads what torch.onnx.export() and others write (opsets 1 to 23) and writes it as one safetensors file\n"
                    "whose metadata holds the graph; every other command takes that. Weights keep their names, constants\n"
                    "are folded, the first axis of the inputs is the batch. Files with open extents, like height and\n"
                    "width of a fully convolutional network, need --input. Nodes that cannot be imported are all named,\n"
