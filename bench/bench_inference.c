@@ -1,12 +1,15 @@
 /* Inference of the original models: median time, GFLOP/s and the share of this machine's measured peak.
  *
  *   bench_inference [--json] [--engine onednn|ref] [--batch N] [--samples N] [--threads N[,N...]] [--own-time]
- *                   [--describe] [MODEL ...]
+ *                   [--describe] [--torch] [MODEL ...]
  *
  * MODEL is a name of the zoo, with a width behind a colon if wanted: resnet18-cifar:16; or a file, .onnx or .safetensors.
  * The peak is that of fused multiply-adds in registers, timed around each model, so that a machine that is busy or slows
  * down is slower in both.
  * --own-time counts the time the thread computed instead, one thread only: for machines that others use, too.
+ * --describe lists what runs, with the median time of each operation and its share of their sum. --torch runs libtorch
+ * (eager mode) on the same model, a run of the one after a run of the other, and prints its time and how many times as long
+ * that is. It has its own threads: with more than one, both wait for processors.
  * Shares above 100 % are Winograd's, which computes the same result with fewer multiplications, and those of products
  * with padding, which count and are left out. */
 #include <pthread.h>
@@ -17,8 +20,10 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/context.h"
-#include "engine/engine.h"
+#include "engine/plan.h"
+#include "legodnn/context.h"
 #include "legodnn/import.h"
+#include "legodnn/torch.h"
 #include "profile/device.h"
 
 #if defined(__x86_64__)
@@ -27,6 +32,7 @@
 
 #define MAX_NAMES 32
 #define MAX_COUNTS 8
+#define MAX_VALUES 16
 #define PEAK_STEPS 400000
 #define PEAK_REPEATS 5
 
@@ -40,14 +46,14 @@
 
 typedef struct settings {
     lego_engine engine;
-    int json, describe, own_time, batch, samples;
+    int json, describe, own_time, torch, batch, samples;
     int threads[MAX_COUNTS], n_threads;
     const char *names[MAX_NAMES];
     int n_names;
 } settings;
 
 typedef struct result {
-    double median_ms, p90_ms, best_ms, gflops, peak, plan_ms, again_ms;
+    double median_ms, p90_ms, best_ms, gflops, peak, plan_ms, again_ms, torch_ms;
     size_t arena_bytes, weight_bytes;
 } result;
 
@@ -166,33 +172,100 @@ static float *make_buffer(int64_t n)
     return values;
 }
 
-static void time_runs(result *out, lg_plan *plan, const lg_graph *graph, const settings *set)
+static double median_of(double *times, int n)
 {
-    float *input = make_buffer(set->batch * lg_value_elements(&graph->values[graph->inputs[0]]));
-    float *output = make_buffer(set->batch * lg_value_elements(&graph->values[graph->outputs[0]]));
-    const float *inputs[1] = { input };
-    float *outputs[1] = { output };
-    double *times;
-
-    TRY(LG_CALLOC(&times, set->samples));
-    for (int i = -set->samples / 4 - 1; i < set->samples; i++) {
-        uint64_t start = now_ns(set);
-        TRY(lg_plan_run(plan, inputs, outputs));
-        if (i >= 0)
-            times[i] = 1e-6 * (double)(now_ns(set) - start);
-    }
-    qsort(times, (size_t)set->samples, sizeof(*times), by_value);
-    out->median_ms = times[set->samples / 2];
-    out->p90_ms = times[set->samples * 9 / 10];
-    out->best_ms = times[0];
-    lg_free(times);
-    lg_free(input);
-    lg_free(output);
+    qsort(times, (size_t)n, sizeof(*times), by_value);
+    return times[n / 2];
 }
 
-static result bench_model(const lg_graph *graph, int n_threads, const settings *set)
+/* Inputs and outputs of a run. */
+typedef struct buffers {
+    float *inputs[MAX_VALUES], *outputs[MAX_VALUES];
+} buffers;
+
+static void make_buffers(buffers *out, const lg_graph *graph, int batch)
 {
+    memset(out, 0, sizeof(*out));
+    if (graph->n_inputs > MAX_VALUES || graph->n_outputs > MAX_VALUES) {
+        fprintf(stderr, "bench_inference: more than %d inputs or outputs\n", MAX_VALUES);
+        exit(1);
+    }
+    for (int32_t i = 0; i < graph->n_inputs; i++)
+        out->inputs[i] = make_buffer(batch * lg_value_elements(&graph->values[graph->inputs[i]]));
+    for (int32_t i = 0; i < graph->n_outputs; i++)
+        out->outputs[i] = make_buffer(batch * lg_value_elements(&graph->values[graph->outputs[i]]));
+}
+
+static void free_buffers(buffers *b)
+{
+    for (int i = 0; i < MAX_VALUES; i++) {
+        lg_free(b->inputs[i]);
+        lg_free(b->outputs[i]);
+    }
+}
+
+static void time_runs(result *out, lg_plan *plan, lego_torch_session *torch, const buffers *b, const settings *set)
+{
+    double *times, *torch_times;
+
+    TRY(LG_CALLOC(&times, set->samples));
+    TRY(LG_CALLOC(&torch_times, set->samples));
+    for (int i = -set->samples / 4 - 1; i < set->samples; i++) {
+        uint64_t start = now_ns(set);
+        TRY(lg_plan_run(plan, (const float *const *)b->inputs, b->outputs));
+        if (i >= 0)
+            times[i] = 1e-6 * (double)(now_ns(set) - start);
+        if (!torch)
+            continue;
+        start = now_ns(set);
+        TRY(lego_torch_session_run(torch, set->batch, (const float *const *)b->inputs, b->outputs));
+        if (i >= 0)
+            torch_times[i] = 1e-6 * (double)(now_ns(set) - start);
+    }
+    out->median_ms = median_of(times, set->samples);
+    out->p90_ms = times[set->samples * 9 / 10];
+    out->best_ms = times[0];
+    out->torch_ms = torch ? median_of(torch_times, set->samples) : 0.0;
+    lg_free(torch_times);
+    lg_free(times);
+}
+
+/* The plan's description, each line with the operation's median time and share. */
+static void describe(lg_plan *plan, const buffers *b, const settings *set)
+{
+    const int n = plan->n_ops;
+    double *times, *medians, total = 0.0;
+    int op = 0;
+    char *text;
+
+    TRY(LG_CALLOC(&times, n * set->samples));
+    TRY(LG_CALLOC(&medians, n));
+    TRY(lg_plan_describe(&text, plan));
+    for (int i = 0; i < set->samples; i++) {
+        TRY(plan->backend->begin(plan, (const float *const *)b->inputs, b->outputs));
+        for (int k = 0; k < n; k++) {
+            uint64_t start = now_ns(set);
+            TRY(plan->backend->run_op(plan, k));
+            times[k * set->samples + i] = 1e-3 * (double)(now_ns(set) - start);
+        }
+        plan->backend->end(plan);
+    }
+    for (int i = 0; i < n; i++)
+        total += medians[i] = median_of(times + i * set->samples, set->samples);
+    for (char *line = text, *end; op < n && (end = strchr(line, '\n')) != NULL; line = end + 1, op++)
+        fprintf(stderr, "%9.1f us %5.1f%%  %.*s\n", medians[op], 100.0 * medians[op] / total, (int)(end - line), line);
+    lg_free(medians);
+    lg_free(text);
+    lg_free(times);
+}
+
+static result bench_model(const lego_model *model, int n_threads, const settings *set)
+{
+    const lg_graph *graph = model->graph;
     lg_plan_options options = LG_PLAN_OPTIONS_INIT;
+    lego_context *context = NULL;
+    lego_torch_session *torch = NULL;
+    buffers b;
     double peak_before = measure_peak(n_threads, set), peak_after;
     uint64_t start = lg_clock_ns();
     lg_plan *plan, *again;
@@ -211,18 +284,23 @@ static result bench_model(const lg_graph *graph, int n_threads, const settings *
     TRY(lg_plan_create(&again, NULL, graph, &options));
     r.again_ms = lg_clock_ms_since(start);
     lg_plan_free(again);
-    time_runs(&r, plan, graph, set);
+    if (set->torch) {
+        TRY(lego_context_create(&context));
+        TRY(lego_context_set_threads(context, n_threads));
+        TRY(lego_torch_session_create(&torch, context, model, "cpu"));
+    }
+    make_buffers(&b, graph, set->batch);
+    time_runs(&r, plan, torch, &b, set);
     peak_after = measure_peak(n_threads, set);
     r.peak = peak_before > peak_after ? peak_before : peak_after;
     r.gflops = 2e-6 * (double)lg_graph_macs(graph) * set->batch / r.median_ms;
     r.arena_bytes = lg_plan_arena_bytes(plan);
     r.weight_bytes = lg_plan_weight_bytes(plan);
-    if (set->describe) {
-        char *text;
-        TRY(lg_plan_describe(&text, plan));
-        fprintf(stderr, "%s\n", text);
-        lg_free(text);
-    }
+    if (set->describe)
+        describe(plan, &b, set);
+    free_buffers(&b);
+    lego_torch_session_free(torch);
+    lego_context_free(context);
     lg_plan_free(plan);
     lg_packed_cache_unref(options.cache);
     return r;
@@ -262,14 +340,17 @@ static void print_row(const char *name, int n_threads, const result *r, const se
     if (set->json) {
         printf("%s\n  {\"model\": \"%s\", \"threads\": %d, \"batch\": %d, \"median_ms\": %.4g, \"p90_ms\": %.4g, "
                "\"min_ms\": %.4g, \"gflops\": %.4g, \"peak_gflops\": %.4g, \"share\": %.4g, \"plan_ms\": %.4g, "
-               "\"plan_again_ms\": %.4g, \"arena_bytes\": %zu, \"weight_bytes\": %zu}", first ? "" : ",", name, n_threads,
+               "\"plan_again_ms\": %.4g, \"arena_bytes\": %zu, \"weight_bytes\": %zu, \"torch_ms\": %.4g}", first ? "" : ",", name, n_threads,
                set->batch, r->median_ms, r->p90_ms, r->best_ms, r->gflops, r->peak,
-               r->peak > 0.0 ? r->gflops / r->peak : 0.0, r->plan_ms, r->again_ms, r->arena_bytes, r->weight_bytes);
+               r->peak > 0.0 ? r->gflops / r->peak : 0.0, r->plan_ms, r->again_ms, r->arena_bytes, r->weight_bytes, r->torch_ms);
     } else {
         name = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
-        printf("%-22s %7d %9.3f %8.3f %9.1f %8.1f %6.0f%% %9.0f %8.2f %8.1f %8.1f\n", name, n_threads, r->median_ms,
+        printf("%-22s %7d %9.3f %8.3f %9.1f %8.1f %6.0f%% %9.0f %8.2f %8.1f %8.1f", name, n_threads, r->median_ms,
                r->p90_ms, r->gflops, r->peak, r->peak > 0.0 ? 100.0 * r->gflops / r->peak : 0.0, r->plan_ms,
                r->again_ms, (double)r->arena_bytes / 1e6, (double)r->weight_bytes / 1e6);
+        if (set->torch)
+            printf(" %9.3f %7.2f", r->torch_ms, r->torch_ms / r->median_ms);
+        printf("\n");
     }
     (void)fflush(stdout);
 }
@@ -307,6 +388,8 @@ static settings read_arguments(int argc, char **argv)
             set.json = 1;
         else if (strcmp(argv[i], "--describe") == 0)
             set.describe = 1;
+        else if (strcmp(argv[i], "--torch") == 0)
+            set.torch = 1;
         else if (strcmp(argv[i], "--own-time") == 0)
             set.own_time = 1, set.n_threads = 1;
         else if (strcmp(argv[i], "--engine") == 0)
@@ -345,13 +428,14 @@ int main(int argc, char **argv)
                "\"clock\": \"%s\", \"version\": \"%s\", \"rows\": [", cpu, lg_cpu_count(), 32 * lanes(),
                set.own_time ? "thread" : "wall", lego_version());
     else
-        printf("%s, %d cores, %d-bit vectors; batch %d, %d samples%s\n%-22s %7s %9s %8s %9s %8s %7s %9s %8s %8s %8s\n", cpu,
+        printf("%s, %d cores, %d-bit vectors; batch %d, %d samples%s\n%-22s %7s %9s %8s %9s %8s %7s %9s %8s %8s %8s%s\n", cpu,
                lg_cpu_count(), 32 * lanes(), set.batch, set.samples, set.own_time ? ", the thread's own time" : "", "model", "threads", "median ms", "p90 ms",
-               "GFLOP/s", "peak", "share", "plan ms", "again ms", "arena MB", "packed MB");
+               "GFLOP/s", "peak", "share", "plan ms", "again ms", "arena MB", "packed MB",
+               set.torch ? "  torch ms   ratio" : "");
     for (int i = 0; i < set.n_names; i++) {
         lego_model *model = build(set.names[i]);
         for (int t = 0; t < set.n_threads; t++) {
-            result r = bench_model(model->graph, set.threads[t], &set);
+            result r = bench_model(model, set.threads[t], &set);
             print_row(set.names[i], set.threads[t], &r, &set, first);
             first = 0;
         }

@@ -26,6 +26,7 @@ typedef struct operation {
     where in[2], out, scratch;
     where *inputs;           /* HOST: all of them */
     int32_t n_inputs;
+    int n_parts;             /* HOST */
     size_t bytes;            /* COPY */
 } operation;
 

@@ -18,6 +18,8 @@
  * linked anyway. Both act on the calling thread only. */
 extern int omp_get_max_threads(void);
 extern void omp_set_num_threads(int n_threads);
+/* What `#pragma omp parallel` becomes: fn(data) on every thread of a team. */
+extern void GOMP_parallel(void (*fn)(void *data), void *data, unsigned n_threads, unsigned flags);
 #endif
 
 lego_status lg_onednn_check(dnnl_status_t result, const char *what)
@@ -65,6 +67,38 @@ void lg_kernels_leave(int previous)
 #else
     (void)previous;
 #endif
+}
+
+typedef struct parts {
+    void (*work)(const void *payload, int part);
+    const void *payload;
+    int n;
+    atomic_int next;
+} parts;
+
+/* A thread takes parts as long as there are any. That each is taken and the end is seen through one atomic orders what
+ * threads wrote: the runtime's own barriers would do, but ThreadSanitizer cannot see into them. */
+static void take_parts(void *data)
+{
+    parts *p = data;
+    int part;
+
+    while ((part = atomic_fetch_add(&p->next, 1)) < p->n)
+        p->work(p->payload, part);
+}
+
+void lg_kernels_parallel(void (*work)(const void *payload, int part), const void *payload, int n_parts)
+{
+    parts p = { work, payload, n_parts, 0 };
+
+    atomic_init(&p.next, 0);
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+    if (n_parts > 1) {
+        atomic_store(&p.next, 0);
+        GOMP_parallel(take_parts, &p, (unsigned)n_parts, 0);
+    }
+#endif
+    take_parts(&p);
 }
 
 static void library_unref(void *payload)

@@ -147,7 +147,8 @@ static lego_status ref_run_op(lg_plan *plan, int32_t op)
                             .residual = step->residual == LG_NONE ? NULL : cell_data(plan, step->residual),
                             .weight = packed ? packed->weight : NULL,
                             .bias = packed ? packed->bias : NULL,
-                            .scratch = state->scratch[op] };
+                            .scratch = state->scratch[op],
+                            .n_parts = 1 };
     lg_plain_run(&call);
     return LEGO_OK;
 }

@@ -10,6 +10,8 @@ int lg_kernels_block(void);        /* channels in a block of LG_LAYOUT_BLOCKED o
 /* Compute threads of the calling thread; returns the previous count, for lg_kernels_leave(). */
 int lg_kernels_enter(int n_threads);
 void lg_kernels_leave(int previous);
+/* work(payload, 0) .. work(payload, n_parts - 1), on the threads that kernels use; returns when all are done. */
+void lg_kernels_parallel(void (*work)(const void *payload, int part), const void *payload, int n_parts);
 
 /* --- kernels: immutable, shared through the cache --- */
 typedef struct lg_kernel lg_kernel;

@@ -263,13 +263,19 @@ static lego_status add_step_operations(lg_plan *plan, int32_t step, const lg_ste
                      .step = step,
                      .candidate = options->candidates[choice],
                      .kernel = *kernel };
-    size_t scratch_bytes = op.kind == HOST ? lg_plain_scratch_bytes(program, what)
-                                           : lg_kernel_scratch_bytes(lg_cache_payload(op.kernel));
+    size_t scratch_bytes;
     lego_status status = LEGO_OK;
 
     *kernel = NULL;
     if (op.kind == HOST && lg_plain_is_copy(program, what, op.candidate.in, op.candidate.out))
         return add_alias(plan, step, &op.candidate, reorders);
+    if (op.kind == HOST) {
+        op.n_parts = lg_plain_parts(lg_plain_us(program, what, op.candidate.in, op.candidate.out, lg_kernels_block()),
+                                    plan->n_threads);
+        scratch_bytes = (size_t)op.n_parts * lg_plain_scratch_bytes(program, what);
+    } else {
+        scratch_bytes = lg_kernel_scratch_bytes(lg_cache_payload(op.kernel));
+    }
     LG_TRY(bring_inputs(&op, plan, step, reorders));
     LG_TRY(place_output(&op, plan, step, reorders));
     if (scratch_bytes > 0)

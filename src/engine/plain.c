@@ -1,4 +1,4 @@
-/* plain.c: which plain C kernel computes a step, in which layouts, and how data in a layout is walked.
+/* plain.c: in which layouts a plain C kernel computes a step, and what that costs.
  *
  * The kernels serve two masters. The reference engine (exec_ref.c) runs every step with them, row-major; operations_run.c
  * runs the steps that oneDNN has no good kernel for, in the layout that the neighbours have, so that nothing is reordered.
@@ -11,91 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/arena.h"
 #include "engine/fold.h"
-
-/* --- how data lies --- */
-
-static int64_t n_blocks(int64_t n_channels, int block)
-{
-    return (n_channels + block - 1) / block;
-}
-
-lg_planes lg_planes_of(const lg_cell *cell, lg_layout layout, int block)
-{
-    int64_t d[4];
-
-    lg_work_dims(d, cell);
-    switch (layout) {
-    case LG_LAYOUT_NHWC:
-        return (lg_planes){ d[0], d[2], d[3], d[1] };
-    case LG_LAYOUT_BLOCKED:
-        return (lg_planes){ d[0] * n_blocks(d[1], block), d[2], d[3], block };
-    default:
-        return (lg_planes){ d[0] * d[1], d[2], d[3], 1 };
-    }
-}
-
-lg_shape lg_memory_shape(const lg_cell *cell, lg_layout layout, int block)
-{
-    int64_t d[4];
-
-    if (layout == LG_LAYOUT_PLAIN || (layout == LG_LAYOUT_NHWC && cell->shape.n_dims != 4))
-        return cell->shape; /* without rows and columns both are the same */
-    lg_work_dims(d, cell);
-    if (layout == LG_LAYOUT_NHWC)
-        return (lg_shape){ 4, { d[0], d[2], d[3], d[1] } };
-    return (lg_shape){ 5, { d[0], n_blocks(d[1], block), d[2], d[3], block } };
-}
-
-int lg_memory_axis(const lg_cell *cell, lg_layout layout, int axis)
-{
-    if (layout != LG_LAYOUT_NHWC || cell->shape.n_dims != 4 || axis == 0)
-        return axis;
-    return axis == 1 ? 3 : axis - 1;
-}
-
-void lg_walk_start(lg_walk *walk, int n, const int64_t *extents, const int64_t *a, const int64_t *b)
-{
-    int last;
-
-    memset(walk, 0, sizeof(*walk));
-    for (int i = 0; i < n; i++) {
-        if (extents[i] == 1)
-            continue;
-        last = walk->n - 1;
-        if (last >= 0 && walk->strides[0][last] == a[i] * extents[i] && walk->strides[1][last] == b[i] * extents[i]) {
-            walk->extents[last] *= extents[i];
-        } else {
-            last = walk->n++;
-            walk->extents[last] = extents[i];
-        }
-        walk->strides[0][last] = a[i];
-        walk->strides[1][last] = b[i];
-    }
-    walk->inner = 1;
-    if (walk->n > 0) {
-        last = --walk->n;
-        walk->inner = walk->extents[last];
-        walk->inner_stride[0] = walk->strides[0][last];
-        walk->inner_stride[1] = walk->strides[1][last];
-    }
-}
-
-int lg_walk_next(lg_walk *walk)
-{
-    for (int i = walk->n - 1; i >= 0; i--) {
-        walk->offset[0] += walk->strides[0][i];
-        walk->offset[1] += walk->strides[1][i];
-        if (++walk->at[i] < walk->extents[i])
-            return 1;
-        walk->at[i] = 0;
-        walk->offset[0] -= walk->strides[0][i] * walk->extents[i];
-        walk->offset[1] -= walk->strides[1][i] * walk->extents[i];
-    }
-    return 0;
-}
-
-/* --- which kernel --- */
 
 static int64_t channels(const lg_program *program, int32_t cell)
 {
@@ -214,8 +131,10 @@ double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in,
     return 0.5 + elements / per_us;
 }
 
-size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step)
+static size_t scratch_bytes(const lg_program *program, const lg_step *step)
 {
+    const size_t lanes = (size_t)channels(program, step->output) + LG_MAX_BLOCK; /* at most, in any layout */
+
     switch (step->kind) {
     case LG_STEP_CONV:
     case LG_STEP_CONV_TRANSPOSE:
@@ -227,42 +146,17 @@ size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step)
         const lg_shape *b = &program->cells[step->inputs[1]].shape;
         return (size_t)b->dims[b->n_dims - 1] * sizeof(double);
     }
-    case LG_STEP_AVG_POOL: /* sums of a pixel's lanes: of its channels, or of a block of them */
+    case LG_STEP_AVG_POOL: /* sums of a pixel's lanes */
     case LG_STEP_ADAPTIVE_AVG_POOL:
-        return ((size_t)channels(program, step->output) + LG_MAX_BLOCK) * sizeof(double);
+        return lanes * sizeof(double);
+    case LG_STEP_UPSAMPLE: /* two rows of pixels, and where each column looks */
+        return (size_t)program->cells[step->output].shape.dims[3] * (2 * lanes + 3) * sizeof(double);
     default:
         return 0;
     }
 }
 
-void lg_plain_run(const lg_plain_call *call)
+size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step)
 {
-    static void (*const kernels[])(const lg_plain_call *) = {
-        [LG_STEP_CONV] = lg_plain_layer,
-        [LG_STEP_CONV_TRANSPOSE] = lg_plain_layer,
-        [LG_STEP_LINEAR] = lg_plain_layer,
-        [LG_STEP_AFFINE] = lg_plain_affine,
-        [LG_STEP_BINARY] = lg_plain_binary,
-        [LG_STEP_ACT] = lg_plain_act,
-        [LG_STEP_PRELU] = lg_plain_prelu,
-        [LG_STEP_MAX_POOL] = lg_plain_pool,
-        [LG_STEP_AVG_POOL] = lg_plain_pool,
-        [LG_STEP_ADAPTIVE_AVG_POOL] = lg_plain_adaptive,
-        [LG_STEP_ADAPTIVE_MAX_POOL] = lg_plain_adaptive,
-        [LG_STEP_PAD] = lg_plain_pad,
-        [LG_STEP_UPSAMPLE] = lg_plain_upsample,
-        [LG_STEP_CONCAT] = lg_plain_concat,
-        [LG_STEP_SLICE] = lg_plain_slice,
-        [LG_STEP_PERMUTE] = lg_plain_permute,
-        [LG_STEP_RESHAPE] = lg_plain_reshape,
-        [LG_STEP_SHUFFLE] = lg_plain_shuffle,
-        [LG_STEP_CONSTANT] = lg_plain_constant,
-        [LG_STEP_MEAN] = lg_plain_mean,
-        [LG_STEP_SOFTMAX] = lg_plain_softmax,
-        [LG_STEP_LAYER_NORM] = lg_plain_layer_norm,
-        [LG_STEP_GROUP_NORM] = lg_plain_group_norm,
-        [LG_STEP_MATMUL] = lg_plain_matmul,
-    };
-
-    kernels[call->step->kind](call);
+    return (scratch_bytes(program, step) + LG_ARENA_ALIGN - 1) / LG_ARENA_ALIGN * LG_ARENA_ALIGN;
 }

@@ -6,7 +6,8 @@
 #include "engine/work.h"
 
 /* A step, and where and how its data lies. Images are in layout `in` and leave in `out`, everything else is row-major.
- * Kernels allocate nothing. */
+ * Kernels allocate nothing. They compute units `first` to `end` (excluded) of the step: elements of memory, rows, planes;
+ * lg_plain_units() says how many there are, and no two write the same element. */
 typedef struct lg_plain_call {
     const lg_program *program; /* supplies the shapes */
     const lg_step *step;
@@ -16,7 +17,9 @@ typedef struct lg_plain_call {
     const float *const *inputs;
     const float *residual;     /* layers; NULL: none */
     const float *weight, *bias; /* layers: as lg_plain_pack() laid them out. Other steps read their own tensors */
-    void *scratch;
+    void *scratch;             /* n_parts times lg_plain_scratch_bytes(); a kernel sees its part's */
+    int n_parts;               /* computed side by side */
+    int64_t first, end;        /* set by lg_plain_run() */
 } lg_plain_call;
 
 /* Guess of the microseconds that the step takes from layout to layout; INFINITY: there is no such kernel. Row-major to
@@ -24,7 +27,10 @@ typedef struct lg_plain_call {
 double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out, int block);
 /* The step's output is its input byte for byte: the same memory can serve both. */
 int lg_plain_is_copy(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out);
+/* Of one part; a multiple of LG_ARENA_ALIGN. */
 size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step);
+/* How many parts are worth starting for a step of so many microseconds. */
+int lg_plain_parts(double us, int n_threads);
 void lg_plain_run(const lg_plain_call *call);
 /* The weights of a layer as its kernel wants them: (g,C/g,R,S,K/g), so that the innermost loop runs over output channels.
  * The entry's payload is an lg_packed. */
@@ -65,16 +71,19 @@ lg_planes lg_planes_of(const lg_cell *cell, lg_layout layout, int block);
 lg_shape lg_memory_shape(const lg_cell *cell, lg_layout layout, int block);
 int lg_memory_axis(const lg_cell *cell, lg_layout layout, int axis);
 
-/* Walks the elements of up to LEGO_MAX_DIMS extents, row-major, with the offsets into two arrays of other strides. The
- * last extent is the caller's own loop. */
+/* Walks elements of up to LEGO_MAX_DIMS extents, row-major, with the offsets into two arrays of other strides. A row, the
+ * caller's own loop, is what is left of the last extent. */
 typedef struct lg_walk {
     int n; /* of outer extents */
     int64_t extents[LEGO_MAX_DIMS], strides[2][LEGO_MAX_DIMS], at[LEGO_MAX_DIMS];
-    int64_t inner, inner_stride[2]; /* the last extent */
-    int64_t offset[2];
+    int64_t inner, within; /* the last extent, and where the row starts in it */
+    int64_t left;          /* elements from here on */
+    int64_t row, stride[2], offset[2];
 } lg_walk;
-/* Neighbouring extents are joined where both arrays allow; extents of 1 are dropped. */
+/* Over all elements. Neighbouring extents are joined where both arrays allow; extents of 1 are dropped. */
 void lg_walk_start(lg_walk *walk, int n, const int64_t *extents, const int64_t *a, const int64_t *b);
+/* Over those from `first` to `end` (excluded) instead. */
+void lg_walk_cut(lg_walk *walk, int64_t first, int64_t end);
 /* To the next row; 0: that was the last. */
 int lg_walk_next(lg_walk *walk);
 

@@ -56,31 +56,25 @@ void lg_plain_binary(const lg_plain_call *call)
     const lg_step *step = call->step;
     const lg_shape out = lg_memory_shape(&call->program->cells[step->output], call->out, call->block);
     int64_t a[LEGO_MAX_DIMS], b[LEGO_MAX_DIMS];
-    float *y = call->y;
+    float *y = call->y + call->first;
     lg_walk walk;
 
     broadcast_strides(a, call, step->inputs[0]);
     broadcast_strides(b, call, step->inputs[1]);
     lg_walk_start(&walk, out.n_dims, out.dims, a, b);
+    lg_walk_cut(&walk, call->first, call->end);
     do {
-        binary_row(y, call->inputs[0] + walk.offset[0], walk.inner_stride[0], call->inputs[1] + walk.offset[1],
-                   walk.inner_stride[1], walk.inner, step->binary);
+        binary_row(y, call->inputs[0] + walk.offset[0], walk.stride[0], call->inputs[1] + walk.offset[1], walk.stride[1],
+                   walk.row, step->binary);
         if (step->act.kind != LG_ACT_NONE)
-            lg_act_run(y, y, walk.inner, &step->act);
-        y += walk.inner;
+            lg_act_run(y, y, walk.row, &step->act);
+        y += walk.row;
     } while (lg_walk_next(&walk));
-}
-
-static int64_t memory_elements(const lg_plain_call *call)
-{
-    const lg_planes planes = lg_planes_of(&call->program->cells[call->step->output], call->out, call->block);
-
-    return planes.n * planes.height * planes.width * planes.lanes;
 }
 
 void lg_plain_act(const lg_plain_call *call)
 {
-    lg_act_run(call->y, call->inputs[0], memory_elements(call), &call->step->act);
+    lg_act_run(call->y + call->first, call->inputs[0] + call->first, call->end - call->first, &call->step->act);
 }
 
 /* x (N,C,...): each channel has a slope, or all have one. */
@@ -91,17 +85,16 @@ void lg_plain_prelu(const lg_plain_call *call)
     const float *slopes = lg_tensor_data(&call->step->weight), *x = call->inputs[0];
     const int single = lg_tensor_count(&call->step->weight) == 1;
     const int axis = lg_memory_axis(cell, call->out, 1);
-    int64_t outer = 1, inner = 1;
-    float *y = call->y;
+    int64_t inner = 1;
 
-    for (int i = 0; i < axis; i++)
-        outer *= shape.dims[i];
     for (int i = axis + 1; i < shape.n_dims; i++)
         inner *= shape.dims[i];
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t c = 0; c < shape.dims[axis]; c++, x += inner, y += inner)
-            for (int64_t i = 0; i < inner; i++) {
-                const int64_t lane = call->out == LG_LAYOUT_BLOCKED ? c * call->block + i % call->block : c;
-                y[i] = x[i] < 0.0f ? x[i] * slopes[single ? 0 : lane] : x[i];
-            }
+    for (int64_t unit = call->first; unit < call->end; unit++) {
+        const int64_t c = unit % shape.dims[axis];
+        for (int64_t i = 0; i < inner; i++) {
+            const int64_t lane = call->out == LG_LAYOUT_BLOCKED ? c * call->block + i % call->block : c;
+            const float value = x[unit * inner + i];
+            call->y[unit * inner + i] = value < 0.0f ? value * slopes[single ? 0 : lane] : value;
+        }
+    }
 }

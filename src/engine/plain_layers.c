@@ -110,19 +110,19 @@ static void convolve(const lg_plain_call *call)
     const int64_t row = w.n_in * w.kernel[0] * w.kernel[1];
     double *sums = call->scratch;
 
-    for (int64_t n = 0; n < out[0]; n++)
-        for (int64_t g = 0; g < n_groups; g++)
-            for (int64_t p = 0; p < out[2]; p++)
-                for (int64_t q = 0; q < out[3]; q++) {
-                    for (int64_t k = 0; k < w.n_out; k++)
-                        sums[k] = call->bias[g * w.n_out + k];
-                    convolve_pixel(sums, call->inputs[0] + (n * n_groups + g) * w.n_in * w.height * w.width,
-                                   call->weight + g * row * w.n_out, &w, p, q);
-                    for (int64_t k = 0; k < w.n_out; k++) {
-                        int64_t i = ((n * out[1] + g * w.n_out + k) * out[2] + p) * out[3] + q;
-                        call->y[i] = finish(call, sums[k], i);
-                    }
-                }
+    for (int64_t unit = call->first; unit < call->end; unit++) {
+        const int64_t p = unit % out[2], group = unit / out[2], g = group % n_groups;
+        for (int64_t q = 0; q < out[3]; q++) {
+            for (int64_t k = 0; k < w.n_out; k++)
+                sums[k] = call->bias[g * w.n_out + k];
+            convolve_pixel(sums, call->inputs[0] + group * w.n_in * w.height * w.width, call->weight + g * row * w.n_out,
+                           &w, p, q);
+            for (int64_t k = 0; k < w.n_out; k++) {
+                const int64_t i = ((group * w.n_out + k) * out[2] + p) * out[3] + q;
+                call->y[i] = finish(call, sums[k], i);
+            }
+        }
+    }
 }
 
 /* x (rows,C) -> y (rows,K) */
@@ -130,10 +130,9 @@ static void multiply(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     int64_t n_out = step->weight.shape.dims[0], n_in = step->weight.shape.dims[1];
-    int64_t n_rows = call->program->cells[step->output].elements / n_out;
     double *sums = call->scratch;
 
-    for (int64_t row = 0; row < n_rows; row++) {
+    for (int64_t row = call->first; row < call->end; row++) {
         for (int64_t k = 0; k < n_out; k++)
             sums[k] = call->bias[k];
         for (int64_t c = 0; c < n_in; c++)
@@ -157,10 +156,9 @@ void lg_plain_matmul(const lg_plain_call *call)
     const lg_shape *a = &call->program->cells[call->step->inputs[0]].shape;
     const lg_shape *b = &call->program->cells[call->step->inputs[1]].shape;
     const int64_t rows = a->dims[a->n_dims - 2], n_in = a->dims[a->n_dims - 1], n_out = b->dims[b->n_dims - 1];
-    const int64_t n_rows = call->program->cells[call->step->output].elements / n_out;
     double *sums = call->scratch;
 
-    for (int64_t row = 0; row < n_rows; row++) {
+    for (int64_t row = call->first; row < call->end; row++) {
         const float *right = call->inputs[1] + row / rows * n_in * n_out;
         for (int64_t k = 0; k < n_out; k++)
             sums[k] = 0.0;
@@ -180,9 +178,9 @@ void lg_plain_affine(const lg_plain_call *call)
     double *factors = call->scratch;
 
     lg_norm_affine(factors, factors + n_channels, &call->step->norm, n_channels);
-    for (int64_t n = 0; n < cell->shape.dims[0]; n++)
-        for (int64_t c = 0; c < n_channels; c++)
-            for (int64_t i = (n * n_channels + c) * inner; i < (n * n_channels + c + 1) * inner; i++)
-                call->y[i] = lg_act_apply(&call->step->act,
-                                          call->inputs[0][i] * factors[c] + factors[n_channels + c]);
+    for (int64_t unit = call->first; unit < call->end; unit++) {
+        const int64_t c = unit % n_channels;
+        for (int64_t i = unit * inner; i < (unit + 1) * inner; i++)
+            call->y[i] = lg_act_apply(&call->step->act, call->inputs[0][i] * factors[c] + factors[n_channels + c]);
+    }
 }

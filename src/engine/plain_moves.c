@@ -26,6 +26,15 @@ static runs runs_of(const lg_plain_call *call, int32_t cell, int64_t axis)
     return r;
 }
 
+/* Copy `n` elements from `from` to element `at` of the output, as far as they are this part's. */
+static void copy_part(const lg_plain_call *call, int64_t at, const float *from, int64_t n)
+{
+    const int64_t first = at > call->first ? at : call->first, end = at + n < call->end ? at + n : call->end;
+
+    if (first < end)
+        memcpy(call->y + first, from + (first - at), (size_t)(end - first) * sizeof(float));
+}
+
 void lg_plain_concat(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
@@ -34,8 +43,8 @@ void lg_plain_concat(const lg_plain_call *call)
 
     for (int32_t i = 0; i < step->n_inputs; i++) {
         const runs in = runs_of(call, step->inputs[i], step->attrs.axis.axis);
-        for (int64_t o = 0; o < in.outer; o++)
-            memcpy(call->y + o * out.run + offset, call->inputs[i] + o * in.run, (size_t)in.run * sizeof(float));
+        for (int64_t o = call->first / out.run; o * out.run < call->end; o++)
+            copy_part(call, o * out.run + offset, call->inputs[i] + o * in.run, in.run);
         offset += in.run;
     }
 }
@@ -50,8 +59,9 @@ static void clear_spare_lanes(const lg_plain_call *call)
 
     for (int64_t n = per_sample - 1; used > 0 && n < planes.n; n += per_sample)
         for (int64_t i = 0; i < pixels; i++)
-            memset(call->y + (n * pixels + i) * call->block + used, 0,
-                   (size_t)(call->block - used) * sizeof(float));
+            for (int64_t at = (n * pixels + i) * call->block + used, end = at + call->block - used; at < end; at++)
+                if (at >= call->first && at < call->end)
+                    call->y[at] = 0.0f;
 }
 
 void lg_plain_slice(const lg_plain_call *call)
@@ -62,15 +72,14 @@ void lg_plain_slice(const lg_plain_call *call)
     const int by_blocks = axis == 1 && call->in == LG_LAYOUT_BLOCKED;
     const int64_t first = by_blocks ? step->attrs.slice.start / call->block : step->attrs.slice.start;
 
-    for (int64_t o = 0; o < out.outer; o++) {
+    for (int64_t o = call->first / out.run; o * out.run < call->end; o++) {
         const float *x = call->inputs[0] + o * in.run + first * in.inner;
-        float *y = call->y + o * out.run;
 
         if (step->attrs.slice.step == 1)
-            memcpy(y, x, (size_t)out.run * sizeof(float));
+            copy_part(call, o * out.run, x, out.run);
         else
             for (int64_t i = 0; i < out.run; i += out.inner, x += step->attrs.slice.step * in.inner)
-                memcpy(y + i, x, (size_t)out.inner * sizeof(float));
+                copy_part(call, o * out.run + i, x, out.inner);
     }
     if (by_blocks)
         clear_spare_lanes(call);
@@ -84,7 +93,7 @@ void lg_plain_permute(const lg_plain_call *call)
     const lg_shape in = lg_memory_shape(from, call->in, call->block);
     const lg_shape out = lg_memory_shape(to, call->out, call->block);
     int64_t memory_strides[LEGO_MAX_DIMS], strides[LEGO_MAX_DIMS], stride = 1;
-    float *y = call->y;
+    float *y = call->y + call->first;
     lg_walk walk;
 
     for (int i = in.n_dims - 1; i >= 0; i--) {
@@ -96,20 +105,21 @@ void lg_plain_permute(const lg_plain_call *call)
         strides[lg_memory_axis(to, call->out, axis)] = memory_strides[lg_memory_axis(from, call->in, source)];
     }
     lg_walk_start(&walk, out.n_dims, out.dims, strides, strides);
+    lg_walk_cut(&walk, call->first, call->end);
     do {
         const float *x = call->inputs[0] + walk.offset[0];
-        if (walk.inner_stride[0] == 1)
-            memcpy(y, x, (size_t)walk.inner * sizeof(float));
+        if (walk.stride[0] == 1)
+            memcpy(y, x, (size_t)walk.row * sizeof(float));
         else
-            for (int64_t i = 0; i < walk.inner; i++)
-                y[i] = x[i * walk.inner_stride[0]];
-        y += walk.inner;
+            for (int64_t i = 0; i < walk.row; i++)
+                y[i] = x[i * walk.stride[0]];
+        y += walk.row;
     } while (lg_walk_next(&walk));
 }
 
 void lg_plain_reshape(const lg_plain_call *call)
 {
-    memcpy(call->y, call->inputs[0], (size_t)call->program->cells[call->step->output].elements * sizeof(float));
+    copy_part(call, call->first, call->inputs[0] + call->first, call->end - call->first);
 }
 
 /* Interleave `n` runs of `per` values each. Called with a constant for the usual numbers of groups, which compilers turn
@@ -143,18 +153,17 @@ static void shuffle_pixel(float *y, const float *x, int64_t n_groups, int64_t pe
 void lg_plain_shuffle(const lg_plain_call *call)
 {
     const runs r = runs_of(call, call->step->output, 1);
-    const int64_t n_groups = call->step->shuffle_groups, per_group = r.run / r.inner / n_groups;
+    const int64_t n_channels = r.run / r.inner, n_groups = call->step->shuffle_groups, per_group = n_channels / n_groups;
 
-    for (int64_t o = 0; o < r.outer; o++) {
-        const float *x = call->inputs[0] + o * r.run;
-        float *y = call->y + o * r.run;
+    for (int64_t unit = call->first; unit < call->end; unit++) {
         if (r.inner == 1) {
-            shuffle_pixel(y, x, n_groups, per_group);
-            continue;
+            shuffle_pixel(call->y + unit * r.run, call->inputs[0] + unit * r.run, n_groups, per_group);
+        } else {
+            const int64_t sample = unit / n_channels, to = unit % n_channels;
+            const int64_t from = to % n_groups * per_group + to / n_groups;
+            memcpy(call->y + unit * r.inner, call->inputs[0] + (sample * n_channels + from) * r.inner,
+                   (size_t)r.inner * sizeof(float));
         }
-        for (int64_t k = 0; k < per_group; k++)
-            for (int64_t i = 0; i < n_groups; i++, y += r.inner)
-                memcpy(y, x + (i * per_group + k) * r.inner, (size_t)r.inner * sizeof(*y));
     }
 }
 
@@ -164,5 +173,5 @@ void lg_plain_constant(const lg_plain_call *call)
     const int64_t n = lg_tensor_count(&call->step->weight);
 
     for (int64_t k = 0; k < call->program->batch; k++)
-        memcpy(call->y + k * n, lg_tensor_data(&call->step->weight), (size_t)n * sizeof(float));
+        copy_part(call, k * n, lg_tensor_data(&call->step->weight), n);
 }

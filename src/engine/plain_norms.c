@@ -51,8 +51,8 @@ void lg_plain_mean(const lg_plain_call *call)
     const lg_dims *axes = &call->step->attrs.mean.axes;
     const lg_shape *in = &call->program->cells[call->step->inputs[0]].shape;
     int64_t kept[LEGO_MAX_DIMS], averaged[LEGO_MAX_DIMS], strides[LEGO_MAX_DIMS], stride = 1, count = 1;
-    const int64_t n = call->program->cells[call->step->output].elements;
     unsigned reduced = 0;
+    float *y = call->y + call->first;
     lg_walk outer;
 
     for (int64_t i = 0; i < axes->n; i++)
@@ -66,21 +66,21 @@ void lg_plain_mean(const lg_plain_call *call)
         stride *= in->dims[axis];
     }
     lg_walk_start(&outer, in->n_dims, kept, strides, strides);
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t at = i % outer.inner;
-        double sum = 0.0;
-        lg_walk walk;
+    lg_walk_cut(&outer, call->first, call->end);
+    do {
+        for (int64_t i = 0; i < outer.row; i++) {
+            double sum = 0.0;
+            lg_walk walk;
 
-        lg_walk_start(&walk, in->n_dims, averaged, strides, strides);
-        do {
-            const float *x = call->inputs[0] + outer.offset[0] + at * outer.inner_stride[0] + walk.offset[0];
-            for (int64_t k = 0; k < walk.inner; k++)
-                sum += x[k * walk.inner_stride[0]];
-        } while (lg_walk_next(&walk));
-        call->y[i] = (float)(sum / (double)count);
-        if (at == outer.inner - 1)
-            lg_walk_next(&outer);
-    }
+            lg_walk_start(&walk, in->n_dims, averaged, strides, strides);
+            do {
+                const float *x = call->inputs[0] + outer.offset[0] + i * outer.stride[0] + walk.offset[0];
+                for (int64_t k = 0; k < walk.row; k++)
+                    sum += x[k * walk.stride[0]];
+            } while (lg_walk_next(&walk));
+            *y++ = (float)(sum / (double)count);
+        }
+    } while (lg_walk_next(&outer));
 }
 
 /* Elements `stride` apart. The largest is taken off first, so that no exponential overflows. */
@@ -106,17 +106,14 @@ void lg_plain_softmax(const lg_plain_call *call)
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_shape shape = lg_memory_shape(cell, call->out, call->block);
     const int axis = lg_memory_axis(cell, call->out, (int)call->step->attrs.axis.axis);
-    int64_t outer = 1, inner = 1;
+    int64_t inner = 1;
 
-    for (int i = 0; i < axis; i++)
-        outer *= shape.dims[i];
     for (int i = axis + 1; i < shape.n_dims; i++)
         inner *= shape.dims[i];
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < inner; i++) {
-            const int64_t first = o * shape.dims[axis] * inner + i;
-            softmax(call->y + first, call->inputs[0] + first, shape.dims[axis], inner);
-        }
+    for (int64_t unit = call->first; unit < call->end; unit++) {
+        const int64_t at = unit / inner * shape.dims[axis] * inner + unit % inner;
+        softmax(call->y + at, call->inputs[0] + at, shape.dims[axis], inner);
+    }
 }
 
 static const float *tensor_or_null(int has, const lego_tensor *tensor)
@@ -135,9 +132,9 @@ void lg_plain_layer_norm(const lg_plain_call *call)
 
     for (int axis = (int)call->step->attrs.layer_norm.axis; axis < cell->shape.n_dims; axis++)
         n *= cell->shape.dims[axis];
-    for (int64_t first = 0; first < cell->elements; first += n) {
-        const float *x = call->inputs[0] + first;
-        float *y = call->y + first;
+    for (int64_t row = call->first; row < call->end; row++) {
+        const float *x = call->inputs[0] + row * n;
+        float *y = call->y + row * n;
         const double mean = sum_of(x, n) / (double)n, scale = inverse_deviation(x, n, mean, norm->eps);
 
         for (int64_t i = 0; i < n; i++)
@@ -155,13 +152,13 @@ void lg_plain_group_norm(const lg_plain_call *call)
     const int64_t n_channels = cell->shape.dims[1], run = n_channels / call->step->attrs.group_norm.groups;
     const int64_t inner = cell->elements / (cell->shape.dims[0] * n_channels), n = run * inner;
 
-    for (int64_t first = 0; first < cell->elements; first += n) {
-        const float *x = call->inputs[0] + first;
-        float *y = call->y + first;
+    for (int64_t group = call->first; group < call->end; group++) {
+        const float *x = call->inputs[0] + group * n;
+        float *y = call->y + group * n;
         const double mean = sum_of(x, n) / (double)n, scale = inverse_deviation(x, n, mean, norm->eps);
 
         for (int64_t c = 0; c < run; c++) {
-            const int64_t channel = (first / inner + c) % n_channels;
+            const int64_t channel = (group * run + c) % n_channels;
             const double a = scale * (gamma ? gamma[channel] : 1.0f), b = beta ? beta[channel] : 0.0f;
             for (int64_t i = c * inner; i < (c + 1) * inner; i++)
                 y[i] = (float)((x[i] - mean) * a + b);

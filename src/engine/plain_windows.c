@@ -92,19 +92,19 @@ static void reduce_windows(const lg_plain_call *call, window_at at, int largest)
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[step->output], call->out, call->block);
-    float *y = call->y;
+    float *y = call->y + call->first * out.width * out.lanes;
 
-    for (int64_t n = 0; n < out.n; n++)
-        for (int64_t p = 0; p < out.height; p++)
-            for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
-                const float *plane = call->inputs[0] + n * in.height * in.width * in.lanes;
-                window w;
-                const int64_t count = at(&w, step, &in, &out, p, q);
-                if (largest)
-                    max_window(y, plane, &in, &w);
-                else
-                    mean_window(y, plane, &in, &w, count, call->scratch);
-            }
+    for (int64_t row = call->first; row < call->end; row++) {
+        const float *plane = call->inputs[0] + row / out.height * in.height * in.width * in.lanes;
+        for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
+            window w;
+            const int64_t count = at(&w, step, &in, &out, row % out.height, q);
+            if (largest)
+                max_window(y, plane, &in, &w);
+            else
+                mean_window(y, plane, &in, &w, count, call->scratch);
+        }
+    }
 }
 
 void lg_plain_pool(const lg_plain_call *call)
@@ -130,18 +130,18 @@ void lg_plain_pad(const lg_plain_call *call)
     const float value = (float)call->step->attrs.pad.value;
     const lg_planes in = lg_planes_of(&call->program->cells[call->step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[call->step->output], call->out, call->block);
-    const int64_t row = in.width * in.lanes;
-    const float *x = call->inputs[0];
-    float *y = call->y;
+    float *y = call->y + call->first * out.width * out.lanes;
 
-    for (int64_t n = 0; n < out.n; n++) {
-        y = fill(y, pads[0] * out.width * out.lanes, value);
-        for (int64_t h = 0; h < in.height; h++, x += row) {
-            y = fill(y, pads[1] * out.lanes, value);
-            memcpy(y, x, (size_t)row * sizeof(*y));
-            y = fill(y + row, pads[3] * out.lanes, value);
+    for (int64_t row = call->first; row < call->end; row++) {
+        const int64_t h = row % out.height - pads[0];
+        if (h < 0 || h >= in.height) {
+            y = fill(y, out.width * out.lanes, value);
+            continue;
         }
-        y = fill(y, pads[2] * out.width * out.lanes, value);
+        y = fill(y, pads[1] * out.lanes, value);
+        memcpy(y, call->inputs[0] + (row / out.height * in.height + h) * in.width * in.lanes,
+               (size_t)(in.width * in.lanes) * sizeof(*y));
+        y = fill(y + in.width * in.lanes, pads[3] * out.lanes, value);
     }
 }
 
@@ -168,29 +168,61 @@ static between look(const lg_step *step, int64_t p, int64_t extent, int64_t n)
     return b;
 }
 
+/* An input row as wide as the output's, between whose pixels it looks. */
+static void stretch_row(double *restrict to, const float *restrict from, const between *columns, int64_t n,
+                        int64_t n_lanes)
+{
+    for (int64_t q = 0; n_lanes == 1 && q < n; q++)
+        to[q] = (1.0 - columns[q].share) * from[columns[q].low] + columns[q].share * from[columns[q].high];
+    for (int64_t q = 0; n_lanes > 1 && q < n; q++) {
+        const float *left = from + columns[q].low * n_lanes, *right = from + columns[q].high * n_lanes;
+        for (int64_t l = 0; l < n_lanes; l++)
+            to[q * n_lanes + l] = (1.0 - columns[q].share) * left[l] + columns[q].share * right[l];
+    }
+}
+
+static void blend_rows(float *restrict y, const double *top, const double *bottom, double share, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)((1.0 - share) * top[i] + share * bottom[i]);
+}
+
+static void nearest_row(float *restrict y, const float *restrict x, const between *columns, int64_t n, int64_t n_lanes)
+{
+    for (int64_t q = 0; n_lanes == 1 && q < n; q++)
+        y[q] = x[columns[q].low];
+    for (int64_t q = 0; n_lanes > 1 && q < n; q++)
+        memcpy(y + q * n_lanes, x + columns[q].low * n_lanes, (size_t)n_lanes * sizeof(*y));
+}
+
+/* Several output rows look between the same two input rows: these are stretched once and kept, one with an even and one
+ * with an odd number. Scratch memory: the columns, and the two rows. */
 void lg_plain_upsample(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[step->output], call->out, call->block);
-    const int64_t row = in.width * in.lanes;
-    float *y = call->y;
+    const int64_t n = out.width * out.lanes;
+    between *columns = call->scratch;
+    double *rows[2] = { (double *)(void *)(columns + out.width), (double *)(void *)(columns + out.width) + n };
+    int64_t held[2] = { -1, -1 };
 
-    for (int64_t n = 0; n < out.n; n++)
-        for (int64_t p = 0; p < out.height; p++) {
-            const between v = look(step, p, in.height, out.height);
-            const float *top = call->inputs[0] + (n * in.height + v.low) * row;
-            const float *bottom = call->inputs[0] + (n * in.height + v.high) * row;
-            for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
-                const between h = look(step, q, in.width, out.width);
-                const int64_t left = h.low * in.lanes, right = h.high * in.lanes;
-                if (step->attrs.upsample.mode == LG_UPSAMPLE_NEAREST) {
-                    memcpy(y, top + left, (size_t)out.lanes * sizeof(*y));
-                    continue;
-                }
-                for (int64_t l = 0; l < out.lanes; l++)
-                    y[l] = (float)((1.0 - v.share) * ((1.0 - h.share) * top[left + l] + h.share * top[right + l]) +
-                                   v.share * ((1.0 - h.share) * bottom[left + l] + h.share * bottom[right + l]));
-            }
+    for (int64_t q = 0; q < out.width; q++)
+        columns[q] = look(step, q, in.width, out.width);
+    for (int64_t row = call->first; row < call->end; row++) {
+        const between v = look(step, row % out.height, in.height, out.height);
+        const float *plane = call->inputs[0] + row / out.height * in.height * in.width * in.lanes;
+        const int64_t needed[2] = { v.low, v.high };
+        if (step->attrs.upsample.mode == LG_UPSAMPLE_NEAREST) {
+            nearest_row(call->y + row * n, plane + v.low * in.width * in.lanes, columns, out.width, out.lanes);
+            continue;
         }
+        for (int k = 0; k < 2; k++) {
+            const int64_t parity = needed[k] % 2, which = row / out.height * in.height + needed[k];
+            if (held[parity] != which)
+                stretch_row(rows[parity], plane + needed[k] * in.width * in.lanes, columns, out.width, out.lanes);
+            held[parity] = which;
+        }
+        blend_rows(call->y + row * n, rows[v.low % 2], rows[v.high % 2], v.share, n);
+    }
 }

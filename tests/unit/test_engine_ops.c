@@ -2,6 +2,9 @@
  * engines against the double-precision oracle; pruned graphs; memory. The classic ops are in test_engine.c. */
 #include "support/engines.h"
 
+#include "engine/cache.h"
+#include "engine/plain.h"
+
 /* --- single ops of random shapes and attributes --- */
 
 static int32_t add_unary(maker *m, int32_t x, const char *op, lg_attrs attrs)
@@ -293,6 +296,89 @@ static void test_engine_ops__every_layout_equals_the_oracle(void **state)
         }
 }
 
+/* --- plain C in parts --- */
+
+static float *random_floats(size_t bytes, uint64_t seed)
+{
+    float *values = calloc(1, bytes + sizeof(float));
+    lg_rng rng;
+
+    assert_non_null(values);
+    lg_rng_init(&rng, seed, 0);
+    for (size_t i = 0; i < bytes / sizeof(float); i++)
+        values[i] = (float)lg_rng_uniform(&rng) * 4.0f - 2.0f;
+    return values;
+}
+
+static size_t memory_bytes(const lg_cell *cell, lg_layout layout)
+{
+    const lg_planes planes = lg_planes_of(cell, layout, 16);
+
+    return (size_t)(planes.n * planes.height * planes.width * planes.lanes) * sizeof(float);
+}
+
+/* One step from layout to layout in one part and in many, more than it has units at times. */
+static void check_parts(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out,
+                        lg_packed_cache *cache, const char *what)
+{
+    const size_t bytes = memory_bytes(&program->cells[step->output], out);
+    const size_t scratch_bytes = lg_plain_scratch_bytes(program, step);
+    lg_cache_entry *weights = NULL;
+    lg_plain_call call = { .program = program, .step = step, .in = in, .out = out, .block = 16, .n_parts = 1 };
+    float *inputs[8], *once = random_floats(bytes, 1), *again = random_floats(bytes, 2);
+
+    if (lg_step_is_layer(step)) {
+        assert_ok(lg_plain_get_weights(&weights, cache, step));
+        call.weight = ((lg_packed *)lg_cache_payload(weights))->weight;
+        call.bias = ((lg_packed *)lg_cache_payload(weights))->bias;
+    }
+    for (int32_t i = 0; i < step->n_inputs; i++)
+        inputs[i] = random_floats(memory_bytes(&program->cells[step->inputs[i]], in), (uint64_t)i);
+    call.inputs = (const float *const *)inputs;
+    call.scratch = calloc(10, scratch_bytes + 1);
+    assert_non_null(call.scratch);
+    call.y = once;
+    lg_plain_run(&call);
+    for (call.n_parts = 2; call.n_parts <= 10; call.n_parts = call.n_parts * 3 - 2) {
+        memset(again, 0x3c, bytes);
+        call.y = again;
+        lg_plain_run(&call);
+        if (memcmp(once, again, bytes) != 0)
+            fail_msg("%s: %s %s>%s differs in %d parts", what, lg_step_kind_name(step->kind), lg_layout_name(in),
+                     lg_layout_name(out), call.n_parts);
+    }
+    for (int32_t i = 0; i < step->n_inputs; i++)
+        free(inputs[i]);
+    free(call.scratch);
+    free(once);
+    free(again);
+    lg_cache_release(cache, weights);
+}
+
+static void test_engine_ops__plain_steps_in_parts_are_the_same(void **state)
+{
+    lg_packed_cache *cache;
+
+    assert_ok(lg_packed_cache_create(&cache, NULL));
+    for (int kind = 0; kind < N_WIDE; kind++)
+        for (uint64_t seed = 200; seed < (kind < N_ACTS ? 202 : 206); seed++) {
+            lg_graph *graph = wide_op(seed, kind);
+            lg_program *program;
+            char what[64];
+
+            snprintf(what, sizeof(what), "op %d, seed %d", kind, (int)seed);
+            assert_ok(lg_program_create(&program, graph, 2, 1));
+            for (int32_t i = 0; i < program->n_steps; i++)
+                for (int in = 0; in < LG_N_LAYOUTS; in++)
+                    for (int out = 0; out < LG_N_LAYOUTS; out++)
+                        if (lg_plain_us(program, &program->steps[i], (lg_layout)in, (lg_layout)out, 16) < INFINITY)
+                            check_parts(program, &program->steps[i], (lg_layout)in, (lg_layout)out, cache, what);
+            lg_program_free(program);
+            lg_graph_free(graph);
+        }
+    lg_packed_cache_unref(cache);
+}
+
 /* --- whole graphs --- */
 
 static void check_one_mode(const lg_graph *graph, int batch, size_t mode, lg_packed_cache *cache, uint64_t seed,
@@ -492,6 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_ops__every_op_equals_the_oracle),
         cmocka_unit_test(test_engine_ops__every_layout_equals_the_oracle),
+        cmocka_unit_test(test_engine_ops__plain_steps_in_parts_are_the_same),
         cmocka_unit_test(test_engine_ops__thousands_of_graphs_on_the_reference),
         cmocka_unit_test(test_engine_ops__hundreds_of_graphs_on_onednn),
         cmocka_unit_test(test_engine_ops__patterns_and_activations_are_fused),
