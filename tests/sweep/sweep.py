@@ -4,8 +4,8 @@
     sweep.py [--legodnn COMMAND] [--threads N] FOLDER [MODEL...]
 
 Each model is imported, run (its output must equal torch's within 1e-4 of the largest), extracted with a variant of half of the
-channels for every block, composed of originals (the same output again) and of those variants (which must run). Exit 1 if
-any step fails.
+channels for every block, composed of originals (the same output again) and of those variants (which must run). Both
+compositions are exported as ONNX and imported again (the same outputs). Exit 1 if any step fails.
 """
 import argparse
 import glob
@@ -50,6 +50,13 @@ class Sweep:
         self.run("infer", model, "--input", x, "-o", y, "-q", *arguments)
         return numpy.load(y)
 
+    def through_onnx(self, x, *composition):
+        """What a composition computes once it was written as ONNX and read again."""
+        onnx, model = os.path.join(self.work, "out.onnx"), os.path.join(self.work, "again.safetensors")
+        self.run("export", *composition, "-o", onnx, "-q")
+        self.run("import", onnx, "-o", model, "-q")
+        return self.infer(model, x)
+
     def model(self, stem):
         """One row of the table."""
         model, store = os.path.join(self.work, "model.safetensors"), os.path.join(self.work, "store")
@@ -60,11 +67,14 @@ class Sweep:
         _, extract_s = self.run("extract", model, "-o", store, "--sparsity", "0,0.5", "-q")
         about = json.loads(self.run("info", store, "--json")[0])
         self.compare(self.infer(store, stem + ".x.npy"), want)
+        self.compare(self.through_onnx(stem + ".x.npy", store), want)
         half = [b["name"] + "=s0.5" for b in about["blocks"] if any(v["name"] == "s0.5" for v in b["variants"])]
         if not half:
             raise Failed("no block can be pruned")
-        if not numpy.isfinite(self.infer(store, stem + ".x.npy", "--selection", ",".join(half))).all():
+        small = self.infer(store, stem + ".x.npy", "--selection", ",".join(half))
+        if not numpy.isfinite(small).all():
             raise Failed("pruned, it computes numbers that are not finite")
+        self.compare(self.through_onnx(stem + ".x.npy", store, "--selection", ",".join(half)), small)
         full = about["frame"]["macs"] + sum(b["variants"][0]["macs"] for b in about["blocks"])
         pruned = about["frame"]["macs"] + sum(min(v["macs"] for v in b["variants"]) for b in about["blocks"])
         in_blocks = about["info"]["coverage"]["flops"]["in_blocks"]
@@ -75,10 +85,10 @@ class Sweep:
     @staticmethod
     def compare(have, want):
         if have.shape != want.shape:
-            raise Failed(f"output {have.shape}, torch has {want.shape}")
+            raise Failed(f"output {have.shape}, {want.shape} was expected")
         error = float(numpy.abs(have - want).max() / numpy.abs(want).max())
         if not error <= LIMIT:
-            raise Failed(f"the output differs from torch's by {error:.1e}")
+            raise Failed(f"the output differs by {error:.1e}")
         return error
 
 
