@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/blas.h"
 #include "base/rng.h"
+#include "graph/ops.h"
 #include "prune/reconstruct_block.h"
 
 /* What counts is positions: 512 images of 32x32, fewer larger ones, more smaller ones. Twice as many as were needed for a
@@ -171,8 +172,10 @@ static int64_t widest_layer(const lg_graph *graph)
     int64_t widest = 0;
 
     for (int32_t i = 0; i < graph->n_nodes; i++) {
-        const lego_tensor *weight = lg_node_weight(graph, &graph->nodes[i], 0);
-        const int64_t rows = weight && weight->shape.n_dims > 1 ? lg_tensor_count(weight) / weight->shape.dims[0] : 0;
+        const lg_node *node = &graph->nodes[i];
+        const int64_t rows = lg_op_is_compressible(node->op)
+                                 ? lg_tensor_count(lg_node_weight(graph, node, 0)) / lg_layer_width(graph, node)
+                                 : 0;
 
         if (rows > widest)
             widest = rows;

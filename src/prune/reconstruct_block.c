@@ -100,7 +100,7 @@ static lego_status draw_samples(lg_work *work, int64_t n_images)
         const int64_t images = images_of(work, layer, n_images, work->effort.max_environments);
         const int64_t columns = layer->window.channels / layer->groups * lg_window_area(&layer->window);
         const int64_t wanted = columns * work->effort.rows_per_column;
-        const int64_t step = images * layer->window.out_height * layer->window.out_width /
+        const int64_t step = images * lg_window_positions(&layer->window) /
                              (wanted > MIN_ROWS ? wanted : MIN_ROWS);
 
         LG_TRY(lg_sample_init(&work->samples[l], &layer->window, layer->n_outputs, images, step > 1 ? step : 1,

@@ -107,12 +107,30 @@ void lg_norm_scales(double *scale, double *shift, const lg_graph *graph, const l
     }
 }
 
+/* Multiply the weights of each output channel: rows of a weight, or columns of a transposed convolution's. */
+static void scale_outputs(lego_tensor *weight, const lg_node *node, const double *scale)
+{
+    const int is_transposed = node->op->kind == LG_OP_CONV_TRANSPOSE;
+    const int64_t groups = is_transposed ? node->attrs->conv_transpose.groups : 1;
+    const int64_t n_rows = weight->shape.dims[0], n_columns = is_transposed ? weight->shape.dims[1] : 1;
+    const int64_t run = lg_tensor_count(weight) / n_rows / n_columns;
+    float *w = lg_tensor_data(weight);
+
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t c = 0; c < n_columns; c++) {
+            const double by = scale[is_transposed ? r / (n_rows / groups) * n_columns + c : r];
+
+            for (int64_t i = 0; i < run; i++, w++)
+                *w = (float)(by * *w);
+        }
+}
+
 /* A layer with weights of its own: scaled weight and a bias. */
 static lego_status add_layer(folding *f, const lg_node *node)
 {
     const lg_node *norm = foldable_norm(f, node);
     const lego_tensor *weight = lg_node_weight(f->from, node, 0), *bias = lg_node_weight(f->from, node, 1);
-    const int64_t n = weight->shape.dims[0], row = lg_tensor_count(weight) / n;
+    const int64_t n = lg_layer_width(f->from, node);
     const lg_shape bias_shape = lg_shape_make(1, &n);
     lego_tensor new_weight = { 0 }, new_bias = { 0 };
     double *scale = NULL, *shift = NULL;
@@ -132,12 +150,11 @@ static lego_status add_layer(folding *f, const lg_node *node)
         lg_norm_scales(scale, shift, f->from, norm);
     LG_TRY(lg_tensor_copy(&new_weight, weight));
     LG_TRY(lg_tensor_init(&new_bias, LEGO_DTYPE_F32, &bias_shape));
+    if (norm)
+        scale_outputs(&new_weight, node, scale);
     for (int64_t k = 0; k < n; k++) {
-        float *w = (float *)lg_tensor_data(&new_weight) + k * row;
         const double b = bias ? ((const float *)lg_tensor_data(bias))[k] : 0.0;
 
-        for (int64_t i = 0; norm && i < row; i++)
-            w[i] = (float)(scale[k] * w[i]);
         ((float *)lg_tensor_data(&new_bias))[k] = (float)(scale[k] * b + shift[k]);
     }
     bias_name = lg_asprintf("%s.bias", node->name);

@@ -46,6 +46,8 @@ typedef struct lg_layers {
 /* `graph` is folded, `channels` its analysis. */
 lego_status lg_layers_create(lg_layers *out, const lg_graph *graph, const lg_channels *channels);
 void lg_layers_dispose(lg_layers *layers);
+/* Output channels of a convolution, transposed convolution or linear layer. */
+int64_t lg_layer_width(const lg_graph *graph, const lg_node *node);
 /* Whether every input channel goes with its own outputs (depthwise): the layer carries units, it does not mix them. */
 int lg_layer_carries(const lg_layer *layer);
 

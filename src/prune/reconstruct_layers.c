@@ -64,26 +64,41 @@ static void describe_window(lg_window *window, const lg_graph *graph, const lg_n
 {
     const lg_shape *in = &graph->values[node->inputs[0]].shape, *out = &graph->values[node->outputs[0]].shape;
     const lg_shape *weight = &lg_node_weight(graph, node, SLOT_WEIGHT)->shape;
+    const lg_conv_attrs *conv = &node->attrs->conv;
+    const lg_conv_transpose_attrs *transpose = &node->attrs->conv_transpose;
+    const int n_axes = node->op->n_axes, front = 3 - n_axes;
 
-    *window = (lg_window){ 0, 1, 1, 1, 1, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 }, 0 };
+    *window = (lg_window){ .channels = in->dims[1],
+                           .is_transposed = node->op->kind == LG_OP_CONV_TRANSPOSE,
+                           .in = { 1, 1, 1 }, .out = { 1, 1, 1 }, .kernel = { 1, 1, 1 },
+                           .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 } };
     if (node->op->kind == LG_OP_LINEAR) {
         window->channels_last = 1;
         window->channels = in->dims[in->n_dims - 1];
         for (int i = 1; i < in->n_dims - 1; i++)
-            window->width *= in->dims[i];
-        window->out_width = window->width;
+            window->in[2] *= in->dims[i];
+        window->out[2] = window->in[2];
         return;
     }
-    window->channels = in->dims[1];
-    window->height = in->dims[2];
-    window->width = in->dims[3];
-    window->out_height = out->dims[2];
-    window->out_width = out->dims[3];
-    for (int i = 0; i < 2; i++) {
-        window->kernel[i] = weight->dims[2 + i];
-        window->stride[i] = node->attrs->conv.stride[i];
-        window->dilation[i] = node->attrs->conv.dilation[i];
-        window->pads[i] = node->attrs->conv.pads[i];
+    for (int i = 0; i < n_axes; i++) {
+        window->in[front + i] = in->dims[2 + i];
+        window->out[front + i] = out->dims[2 + i];
+        window->kernel[front + i] = weight->dims[2 + i];
+        window->stride[front + i] = window->is_transposed ? transpose->stride[i] : conv->stride[i];
+        window->dilation[front + i] = window->is_transposed ? transpose->dilation[i] : conv->dilation[i];
+        window->pads[front + i] = window->is_transposed ? transpose->pads[i] : conv->pads[i];
+    }
+}
+
+static int32_t groups_of(const lg_node *node)
+{
+    switch (node->op->kind) {
+    case LG_OP_CONV:
+        return (int32_t)node->attrs->conv.groups;
+    case LG_OP_CONV_TRANSPOSE:
+        return (int32_t)node->attrs->conv_transpose.groups;
+    default:
+        return 1;
     }
 }
 
@@ -119,8 +134,8 @@ static lego_status describe_layer(lg_layer *layer, const lg_graph *graph, const 
     layer->node = index;
     layer->input = node->inputs[0];
     layer->output = node->outputs[0];
-    layer->groups = node->op->kind == LG_OP_CONV ? (int32_t)node->attrs->conv.groups : 1;
-    layer->n_outputs = lg_node_weight(graph, node, SLOT_WEIGHT)->shape.dims[0];
+    layer->groups = groups_of(node);
+    layer->n_outputs = lg_layer_width(graph, node);
     layer->fixed = count_users(graph, node->weights[SLOT_WEIGHT]) > 1 || node->weights[SLOT_BIAS] == LG_NONE ||
                    count_users(graph, node->weights[SLOT_BIAS]) > 1;
     follow_output(layer, graph, uses);
@@ -185,12 +200,22 @@ int lg_layer_slice(lg_slice *slice, int32_t *channels, const lg_layer *layer, in
     return slice->n_channels > 0 && outputs_alive;
 }
 
-/* Where weight[k][c][position 0] of a layer stands; c counts in the whole input. */
+int64_t lg_layer_width(const lg_graph *graph, const lg_node *node)
+{
+    const lg_shape *weight = &lg_node_weight(graph, node, SLOT_WEIGHT)->shape;
+
+    return node->op->kind == LG_OP_CONV_TRANSPOSE ? weight->dims[1] * node->attrs->conv_transpose.groups
+                                                  : weight->dims[0];
+}
+
+/* Where weight[k][c][tap 0] of a layer stands, (K,C/groups,taps) or transposed (C,K/groups,taps); c counts in the whole
+ * input, k in the whole output. */
 static int64_t weight_at(const lg_layer *layer, int64_t k, int64_t c)
 {
-    const int64_t in_share = layer->window.channels / layer->groups;
+    const int64_t in_share = layer->window.channels / layer->groups, out_share = layer->n_outputs / layer->groups;
 
-    return (k * in_share + c % in_share) * lg_window_area(&layer->window);
+    return (layer->window.is_transposed ? c * out_share + k % out_share : k * in_share + c % in_share) *
+           lg_window_area(&layer->window);
 }
 
 void lg_layer_read_weights(double *w, const lg_graph *graph, const lg_layer *layer, const lg_slice *slice)
@@ -231,8 +256,8 @@ void lg_layer_write_weights(lg_graph *graph, const lg_layer *layer, int32_t grou
     float *biases = lg_tensor_data(lg_node_weight(graph, &graph->nodes[layer->node], SLOT_BIAS));
 
     for (int64_t k = 0; k < m; k++) {
-        memset(weight + weight_at(layer, slice->first_output + k, group * in_share), 0,
-               sizeof(*weight) * (size_t)(in_share * area));
+        for (int64_t c = group * in_share; c < (group + 1) * in_share; c++)
+            memset(weight + weight_at(layer, slice->first_output + k, c), 0, sizeof(*weight) * (size_t)area);
         biases[slice->first_output + k] = (float)bias[k];
         for (int64_t c = 0; c < slice->n_channels; c++) {
             float *to = weight + weight_at(layer, slice->first_output + k, slice->channels[c]);

@@ -18,18 +18,23 @@
 
 int64_t lg_window_area(const lg_window *window)
 {
-    return window->kernel[0] * window->kernel[1];
+    return window->kernel[0] * window->kernel[1] * window->kernel[2];
+}
+
+int64_t lg_window_positions(const lg_window *window)
+{
+    return window->out[0] * window->out[1] * window->out[2];
 }
 
 int64_t lg_window_elements(const lg_window *window)
 {
-    return window->channels * window->height * window->width;
+    return window->channels * window->in[0] * window->in[1] * window->in[2];
 }
 
 lego_status lg_sample_init(lg_sample *sample, const lg_window *window, int64_t n_outputs, int64_t n_images,
                            int64_t step, uint64_t seed)
 {
-    const int64_t positions = window->out_height * window->out_width, total = positions * n_images;
+    const int64_t positions = lg_window_positions(window), total = positions * n_images;
     lg_rng rng;
     lego_status status = LEGO_OK;
 
@@ -66,7 +71,7 @@ void lg_sample_dispose(lg_sample *sample)
 void lg_sample_pick(float *out, const lg_sample *sample, const float *activations, int64_t first_image,
                     int64_t n_images)
 {
-    const int64_t m = sample->n_outputs, positions = sample->window.out_height * sample->window.out_width;
+    const int64_t m = sample->n_outputs, positions = lg_window_positions(&sample->window);
     const int64_t step = sample->window.channels_last ? 1 : positions;
 
     for (int64_t i = 0; i < sample->n_rows; i++) {
@@ -111,16 +116,35 @@ void lg_rows_dispose(lg_rows *rows)
     memset(rows, 0, sizeof(*rows));
 }
 
-/* One channel of one row: kernel[0] * kernel[1] values of plane (H,W) around the output position. */
-static void cut(float *out, const lg_window *w, const float *plane, int64_t top, int64_t left)
+/* Where a tap of the kernel reads along one axis, for output position `at`; -1: outside, or between two elements. */
+static inline int64_t tap(const lg_window *w, int axis, int64_t at, int64_t k)
 {
-    for (int64_t ky = 0; ky < w->kernel[0]; ky++) {
-        const int64_t y = top + ky * w->dilation[0];
+    int64_t i;
 
-        for (int64_t kx = 0; kx < w->kernel[1]; kx++) {
-            const int64_t x = left + kx * w->dilation[1];
+    if (!w->is_transposed) {
+        i = at * w->stride[axis] - w->pads[axis] + k * w->dilation[axis];
+    } else {
+        i = at + w->pads[axis] - k * w->dilation[axis];
+        i = i % w->stride[axis] == 0 ? i / w->stride[axis] : -1;
+    }
+    return i >= 0 && i < w->in[axis] ? i : -1;
+}
 
-            *out++ = y >= 0 && y < w->height && x >= 0 && x < w->width ? plane[y * w->width + x] : 0.0f;
+/* One channel of one row: the values of its plane that the kernel's taps read at an output position. */
+static void cut(float *out, const lg_window *w, const float *plane, const int64_t *at)
+{
+    for (int64_t kz = 0; kz < w->kernel[0]; kz++) {
+        const int64_t z = tap(w, 0, at[0], kz);
+
+        for (int64_t ky = 0; ky < w->kernel[1]; ky++) {
+            const int64_t y = tap(w, 1, at[1], ky);
+            const float *line = z < 0 || y < 0 ? NULL : plane + (z * w->in[1] + y) * w->in[2];
+
+            for (int64_t kx = 0; kx < w->kernel[2]; kx++) {
+                const int64_t x = tap(w, 2, at[2], kx);
+
+                *out++ = line && x >= 0 ? line[x] : 0.0f;
+            }
         }
     }
 }
@@ -128,20 +152,21 @@ static void cut(float *out, const lg_window *w, const float *plane, int64_t top,
 void lg_rows_read(float *x, const lg_rows *rows, int32_t source, int64_t first, int64_t count, const lg_slice *slice)
 {
     const lg_window *w = &rows->sample->window;
-    const int64_t area = lg_window_area(w), elements = lg_window_elements(w);
+    const int64_t area = lg_window_area(w), elements = lg_window_elements(w), plane = elements / w->channels;
 
     for (int64_t i = first; i < first + count; i++) {
         const float *image = rows->inputs[source] + rows->sample->image[i] * elements;
+        const int64_t position = rows->sample->position[i];
 
         if (w->channels_last) {
             for (int64_t c = 0; c < slice->n_channels; c++)
-                *x++ = image[rows->sample->position[i] * w->channels + slice->channels[c]];
+                *x++ = image[position * w->channels + slice->channels[c]];
         } else {
-            const int64_t top = rows->sample->position[i] / w->out_width * w->stride[0] - w->pads[0];
-            const int64_t left = rows->sample->position[i] % w->out_width * w->stride[1] - w->pads[1];
+            const int64_t at[3] = { position / (w->out[1] * w->out[2]), position / w->out[2] % w->out[1],
+                                    position % w->out[2] };
 
             for (int64_t c = 0; c < slice->n_channels; c++, x += area)
-                cut(x, w, image + slice->channels[c] * w->height * w->width, top, left);
+                cut(x, w, image + slice->channels[c] * plane, at);
         }
     }
 }

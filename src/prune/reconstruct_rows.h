@@ -8,12 +8,14 @@
 
 #include "prune/reconstruct_math.h"
 
-/* How an output position sees the input. A linear layer is a 1x1 window over its positions. */
+/* How an output position sees the input: three spatial axes, those that a layer does not have in front, with extents of 1.
+ * A linear layer is a window of one element over its positions. */
 typedef struct lg_window {
-    int64_t channels, height, width; /* of the input: (N,C,H,W), or (N,positions,C) if `channels_last` */
-    int64_t out_height, out_width;
-    int64_t kernel[2], stride[2], dilation[2], pads[2]; /* h, w; pads: top, left */
+    int64_t channels;           /* of the input: (N,C,positions), or (N,positions,C) if `channels_last` */
     int32_t channels_last;
+    int32_t is_transposed;      /* position p reads the input at (p + pad - tap * dilation) / stride, where that is whole */
+    int64_t in[3], out[3];      /* extents of input and output */
+    int64_t kernel[3], stride[3], dilation[3], pads[3]; /* pads: those in front */
 } lg_window;
 
 /* Which positions of which images, and what the original gives there: the same for every environment and variant. */
@@ -22,7 +24,7 @@ typedef struct lg_sample {
     int64_t n_outputs;  /* channels of the output */
     int64_t n_images, n_rows;
     int32_t *image;     /* n_rows */
-    int32_t *position;  /* n_rows: y * out_width + x */
+    int32_t *position;  /* n_rows: row-major in the output's extents */
     float *targets;     /* (n_rows, n_outputs): output plus what joins it, as the original has it */
 } lg_sample;
 
@@ -48,7 +50,7 @@ typedef struct lg_slice {
 lego_status lg_sample_init(lg_sample *sample, const lg_window *window, int64_t n_outputs, int64_t n_images,
                            int64_t step, uint64_t seed);
 void lg_sample_dispose(lg_sample *sample);
-/* Copy rows out of activations (n_images, n_outputs, out_height * out_width) or, channels last, (n_images, positions,
+/* Copy rows out of activations (n_images, n_outputs, positions) or, channels last, (n_images, positions,
  * n_outputs): the form of targets and offsets. Rows of images outside first_image .. + n_images are left alone. */
 void lg_sample_pick(float *out, const lg_sample *sample, const float *activations, int64_t first_image,
                     int64_t n_images);
@@ -57,7 +59,8 @@ void lg_sample_pick(float *out, const lg_sample *sample, const float *activation
 lego_status lg_rows_init(lg_rows *rows, const lg_sample *sample, int32_t n_sources);
 void lg_rows_dispose(lg_rows *rows);
 
-int64_t lg_window_area(const lg_window *window);
+int64_t lg_window_area(const lg_window *window);      /* of the kernel */
+int64_t lg_window_positions(const lg_window *window); /* of the output */
 /* Elements of one image's input. */
 int64_t lg_window_elements(const lg_window *window);
 

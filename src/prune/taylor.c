@@ -48,9 +48,10 @@ void lg_taylor_free(lg_taylor *taylor)
     lg_free(taylor);
 }
 
-static int channel_axis(const lg_value *value)
+/* Of a layer's output. */
+static int channel_axis(const lg_graph *graph, const lg_node *node)
 {
-    return value->shape.n_dims == 4 ? 1 : value->shape.n_dims - 1;
+    return node->op->kind == LG_OP_LINEAR ? graph->values[node->outputs[0]].shape.n_dims - 1 : 1;
 }
 
 /* Depthwise: every channel goes on by itself. */
@@ -86,8 +87,8 @@ static lego_status place_gates(lg_taylor *taylor, lg_graph *graph)
             continue;
         taylor->n++;
         layer->output = node->outputs[0];
-        layer->channels_last = value->shape.n_dims != 4;
-        layer->channels = value->shape.dims[channel_axis(value)];
+        layer->channels_last = channel_axis(graph, node) != 1;
+        layer->channels = value->shape.dims[channel_axis(graph, node)];
         layer->positions = lg_value_elements(value) / layer->channels;
         LG_TRY(LG_STRDUP(&layer->name, node->name));
         LG_TRY(LG_CALLOC(&layer->derivatives, taylor->n_samples * layer->channels));
@@ -237,9 +238,9 @@ lego_status lg_taylor_score(double *scores, const lg_taylor *taylor, const lg_ch
     for (int32_t n = 0; n < block->n_nodes; n++) {
         const lg_node *node = &block->nodes[n];
         const gated *layer = find_layer(taylor, node->name);
-        const lg_axis axis = LG_VALUE_AXIS(node->outputs[0], channel_axis(&block->values[node->outputs[0]]));
 
         for (int64_t k = 0; layer && k < layer->channels; k++) {
+            const lg_axis axis = LG_VALUE_AXIS(node->outputs[0], channel_axis(block, node));
             const int32_t unit = lg_channels_unit(channels, axis, k);
 
             for (int64_t i = 0; unit >= 0 && i < taylor->n_samples; i++)

@@ -4,6 +4,7 @@
 
 #include "prune/reconstruct_fisher.h"
 #include "support/context.h"
+#include "support/eval.h"
 #include "support/exact.h"
 #include "support/graphs.h"
 
@@ -53,6 +54,31 @@ static void test_fold__random_graphs_compute_the_same(void **state)
         lg_free(got);
         lg_graph_free(graph);
         lg_graph_free(folded);
+    }
+}
+
+static void test_fold__takes_norms_into_transposed_convolutions(void **state)
+{
+    (void)state;
+    for (int64_t groups = 1; groups <= 2; groups++) {
+        lg_graph *folded;
+        float *images, *want, *got;
+        maker m;
+
+        maker_start(&m, 5);
+        (void)maker_finish(&m, make_bn(&m, make_conv_transpose(&m, make_input(&m, 4, 5, 3), 3, groups)));
+        assert_ok(lg_fold_norms(&folded, m.graph));
+        assert_int_equal(folded->n_nodes, 1);
+        images = random_values(2 * input_elements(m.graph), 3);
+        want = run_exact(m.graph, images, 2);
+        got = run_exact(folded, images, 2);
+        for (int64_t i = 0; i < 2 * output_elements(m.graph); i++)
+            assert_near(got[i], want[i], 1e-5, 1e-5);
+        lg_free(images);
+        lg_free(want);
+        lg_free(got);
+        lg_graph_free(folded);
+        lg_graph_free(m.graph);
     }
 }
 
@@ -176,6 +202,133 @@ static void test_layers__weights_go_out_and_come_back(void **state)
     lg_channels_free(channels);
     lg_graph_free(graph);
     lg_graph_free(other);
+}
+
+/* A layer of this op with random window, groups and padding. */
+static int32_t make_any_layer(maker *m, const lg_op *op, int32_t x)
+{
+    const int64_t groups = pick(m, 0, 1) ? 2 : 1, c = extent_of(m, x, 1), k = 2 * pick(m, 1, 3);
+    const int is_transposed = op->kind == LG_OP_CONV_TRANSPOSE;
+    int64_t dims[2 + LG_MAX_AXES] = { is_transposed ? c : k, (is_transposed ? k : c) / groups };
+    lg_attrs attrs = op->defaults;
+    int32_t y, weights[2];
+
+    for (int i = 0; i < op->n_axes; i++) {
+        dims[2 + i] = pick(m, 1, 3);
+        if (is_transposed) {
+            attrs.conv_transpose.stride[i] = pick(m, 1, 3);
+            attrs.conv_transpose.dilation[i] = pick(m, 1, 2);
+            attrs.conv_transpose.output_padding[i] = attrs.conv_transpose.stride[i] > 1 ? pick(m, 0, 1) : 0;
+        } else {
+            attrs.conv.stride[i] = pick(m, 1, 3);
+            attrs.conv.dilation[i] = pick(m, 1, 2);
+        }
+        for (int end = 0; end < 2; end++)
+            (is_transposed ? attrs.conv_transpose.pads : attrs.conv.pads)[end * op->n_axes + i] = pick(m, 0, 1);
+    }
+    *(is_transposed ? &attrs.conv_transpose.groups : &attrs.conv.groups) = groups;
+    weights[0] = make_weight(m, "layer", "weight", 2 + op->n_axes, dims, 0);
+    weights[1] = make_weight(m, "layer", "bias", 1, &k, 0);
+    assert_ok(lg_graph_add_node(&y, m->graph, op->name, "layer", &attrs, 1, &x, 2, weights));
+    return y;
+}
+
+/* Rows times weights plus bias: the outputs, of every kind of layer. */
+static void check_rows(const lg_graph *graph, uint64_t seed)
+{
+    enum { IMAGES = 2 };
+    const int64_t n = IMAGES * input_elements(graph);
+    float *images = random_values(n, seed), *x;
+    double *inputs = lg_calloc((size_t)n, sizeof(double)), *w;
+    int32_t *kept;
+    eval_value *values;
+    lg_channels *channels;
+    lg_layers layers;
+    lg_sample sample;
+    lg_rows rows;
+    uint8_t alive[4096];
+
+    for (int64_t i = 0; i < n; i++)
+        inputs[i] = images[i];
+    values = eval_graph_of(graph, (const double *const *)&inputs, IMAGES);
+    assert_ok(lg_channels_analyze(&channels, graph, 1));
+    assert_ok(lg_layers_create(&layers, graph, channels));
+    assert_int_equal(layers.n, 1);
+    memset(alive, 1, sizeof(alive));
+    {
+        const lg_layer *layer = &layers.layers[0];
+        const int64_t positions = lg_window_positions(&layer->window), m = layer->n_outputs;
+        const float *bias = lg_tensor_data(lg_node_weight(graph, &graph->nodes[layer->node], 1));
+        const double *want = values[layer->output].data;
+        const int64_t columns = layer->window.channels / layer->groups * lg_window_area(&layer->window);
+
+        assert_int_equal(IMAGES * positions * m, eval_count(&values[layer->output].shape));
+        assert_ok(lg_sample_init(&sample, &layer->window, m, IMAGES, 1, seed));
+        assert_ok(lg_rows_init(&rows, &sample, 1));
+        rows.inputs[0] = images;
+        assert_non_null(kept = lg_calloc((size_t)layer->window.channels, sizeof(*kept)));
+        assert_non_null(x = lg_calloc((size_t)columns, sizeof(*x)));
+        assert_non_null(w = lg_calloc((size_t)(columns * m), sizeof(*w)));
+        for (int32_t g = 0; g < layer->groups; g++) {
+            lg_slice slice;
+
+            assert_true(lg_layer_slice(&slice, kept, layer, g, alive));
+            lg_layer_read_weights(w, graph, layer, &slice);
+            for (int64_t r = 0; r < sample.n_rows; r++) {
+                lg_rows_read(x, &rows, 0, r, 1, &slice);
+                for (int64_t k = 0; k < slice.n_outputs; k++) {
+                    const int64_t output = slice.first_output + k;
+                    double got = bias[output];
+
+                    for (int64_t i = 0; i < columns; i++)
+                        got += (double)x[i] * w[i * slice.n_outputs + k];
+                    assert_near(got,
+                                layer->window.channels_last
+                                    ? want[(sample.image[r] * positions + sample.position[r]) * m + output]
+                                    : want[(sample.image[r] * m + output) * positions + sample.position[r]],
+                                1e-9, 1e-9);
+                }
+            }
+        }
+        lg_free(kept);
+        lg_free(x);
+        lg_free(w);
+    }
+    rows.inputs[0] = NULL;
+    lg_rows_dispose(&rows);
+    lg_sample_dispose(&sample);
+    lg_layers_dispose(&layers);
+    lg_channels_free(channels);
+    eval_free(values, graph);
+    lg_free(images);
+    lg_free(inputs);
+}
+
+static void test_layers__rows_times_weights_are_the_outputs(void **state)
+{
+    static const char *const ops[] = { "conv2d", "conv3d", "conv_transpose2d", "conv_transpose3d", "linear" };
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        const lg_op *op = lg_op_find(ops[seed % 5]);
+        lg_shape shape = { 1 + op->n_axes, { 2 * (int64_t)(1 + seed % 3), 5, 4, 6 } };
+        int32_t x, weights[2], y;
+        maker m;
+
+        maker_start(&m, seed);
+        if (op->kind == LG_OP_LINEAR)
+            shape = (lg_shape){ 3, { 3, 2, 4 } };
+        assert_ok(lg_graph_add_input(&x, m.graph, "input", LEGO_DTYPE_F32, &shape));
+        if (op->kind == LG_OP_LINEAR) {
+            weights[0] = make_weight(&m, "layer", "weight", 2, (int64_t[]){ 5, 4 }, 0);
+            weights[1] = make_weight(&m, "layer", "bias", 1, (int64_t[]){ 5 }, 0);
+            assert_ok(lg_graph_add_node(&y, m.graph, "linear", "layer", NULL, 1, &x, 2, weights));
+        } else {
+            y = make_any_layer(&m, op, x);
+        }
+        check_rows(maker_finish(&m, y), seed);
+        lg_graph_free(m.graph);
+    }
 }
 
 /* ---------------------------------------------------------------- parts and runs */
@@ -394,10 +547,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fold__random_graphs_compute_the_same),
+        cmocka_unit_test(test_fold__takes_norms_into_transposed_convolutions),
         cmocka_unit_test(test_fold__leaves_no_norm_behind_a_layer),
         cmocka_unit_test(test_fold__refuses_other_types_than_float),
         cmocka_unit_test(test_layers__know_what_joins_and_what_activates),
         cmocka_unit_test(test_layers__weights_go_out_and_come_back),
+        cmocka_unit_test(test_layers__rows_times_weights_are_the_outputs),
         cmocka_unit_test(test_run__parts_give_the_values_of_the_whole),
         cmocka_unit_test(test_gradient__is_the_directional_derivative),
         cmocka_unit_test(test_gradient__of_a_bare_batch_norm),

@@ -540,7 +540,7 @@ static void test_fit__raises_the_ridge_until_it_can_solve(void **state)
 
 /* ---------------------------------------------------------------- rows */
 
-static const lg_window conv_window = { 5, 7, 6, 4, 3, { 3, 2 }, { 2, 2 }, { 1, 2 }, { 1, 1 }, 0 };
+static const lg_window conv_window = { 5, 0, 0, { 1, 7, 6 }, { 1, 4, 3 }, { 1, 3, 2 }, { 1, 2, 2 }, { 1, 1, 2 }, { 0, 1, 1 } };
 
 static float pixel(int64_t image, int64_t c, int64_t y, int64_t x)
 {
@@ -585,7 +585,7 @@ static void test_rows__are_the_windows_of_a_convolution(void **state)
 /* A linear layer on plain rows of `d`, in two sources. */
 static lg_rows linear_rows(lg_sample *sample, const data *d, int with_offset, uint64_t seed)
 {
-    const lg_window window = { d->n, 1, 1, 1, 1, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0, 0 }, 1 };
+    const lg_window window = { d->n, 1, 0, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0, 0, 0 } };
     lg_rows rows;
     lg_rng rng;
 
