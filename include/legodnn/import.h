@@ -27,8 +27,15 @@ typedef struct lego_import_options {
     /** Shapes of several inputs, in place of input_dims; borrowed during the call. */
     const lego_import_input *inputs;
     int64_t n_inputs;
+    /** Non-zero: a TorchScript file is read in a child process (fork), so that a hostile file cannot take this one down with
+     *  libtorch: LEGO_ECRASHED. The callbacks of the context are called in this process all the same. A fork in a program of
+     *  several threads copies the locks that they hold, and libtorch must not be at work in any of them: a child that hangs
+     *  for that is ended by the time limit. Off by default, since only the caller knows; `legodnn import` has it on. */
+    int32_t in_child;
+    int32_t time_limit_s;       /**< of the child; 0: 600 */
+    int64_t memory_limit_bytes; /**< that the child may allocate once libtorch is loaded; 0: three quarters of the machine's */
 } lego_import_options;
-#define LEGO_IMPORT_OPTIONS_INIT { sizeof(lego_import_options), 0, 0, { 0 }, NULL, 0 }
+#define LEGO_IMPORT_OPTIONS_INIT { sizeof(lego_import_options), 0, 0, { 0 }, NULL, 0, 0, 0, 0 }
 
 /**
  * Import an ONNX file, opsets 1 to 21. Constants and shape arithmetic are folded, weights keep their names, the first
@@ -43,7 +50,7 @@ typedef struct lego_import_options {
  * @param options  NULL for the defaults
  * @return LEGO_EUNSUPPORTED listing every node that cannot be imported, with its op, the opset and why;
  *         LEGO_EFORMAT naming the node or tensor if the file is malformed; LEGO_EINVAL if an input's extent is open
- *         and not given; LEGO_ENOTFOUND or LEGO_EIO if a file is absent or cannot be read
+ *         and not given; LEGO_ECRASHED (with in_child) if libtorch crashed on the file; LEGO_ENOTFOUND or LEGO_EIO if a file is absent or cannot be read
  */
 LEGO_API lego_status lego_model_import(lego_model **out, lego_context *context, const char *path,
                                        const lego_import_options *options);

@@ -31,7 +31,8 @@ extern "C" {
     X(EINFEASIBLE, -6, "no selection fits the budget")                        \
     X(ECANCELED, -7, "cancelled by the caller")                               \
     X(EBACKEND, -8, "a compute library failed")                               \
-    X(EIO, -9, "reading or writing failed")
+    X(EIO, -9, "reading or writing failed")                                   \
+    X(ECRASHED, -10, "a library crashed, or did not come back")
 
 typedef enum lego_status {
 #define LEGO_STATUS_ENUM(name, value, text) LEGO_##name = value,

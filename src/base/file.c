@@ -16,7 +16,7 @@
 
 struct lg_writer {
     char *path;
-    char *temporary;
+    char *temporary; /* NULL: the file was open before and is not ours to name */
     int file;
 };
 
@@ -103,6 +103,26 @@ done:
     return status;
 }
 
+lego_status lg_writer_open_file(lg_writer **out, int file, const char *what)
+{
+    lg_writer *writer = NULL;
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    LG_TRY(LG_CALLOC(&writer, 1));
+    writer->file = -1;
+    LG_TRY(LG_STRDUP(&writer->path, what));
+    writer->file = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    if (writer->file < 0)
+        LG_FAIL(LEGO_EIO, "%s: cannot write: %s", what, strerror(errno));
+    *out = writer;
+    writer = NULL;
+done:
+    if (writer)
+        writer_free(writer);
+    return status;
+}
+
 lego_status lg_writer_write(lg_writer *writer, const void *data, size_t size)
 {
     const char *bytes = data;
@@ -147,18 +167,20 @@ lego_status lg_writer_commit(lg_writer *writer)
     int file = writer->file;
 
     writer->file = -1;
-    if (fsync(file) != 0) {
+    if (writer->temporary && fsync(file) != 0) {
         status = lg_error(LEGO_EIO, "%s: cannot write: %s", writer->path, strerror(errno));
         close(file);
         goto done;
     }
     if (close(file) != 0)
         LG_FAIL(LEGO_EIO, "%s: cannot write: %s", writer->path, strerror(errno));
+    if (!writer->temporary)
+        goto done;
     if (rename(writer->temporary, writer->path) != 0)
         LG_FAIL(LEGO_EIO, "%s: cannot put the new file in place: %s", writer->path, strerror(errno));
     sync_parent(writer->path);
 done:
-    if (status != LEGO_OK)
+    if (status != LEGO_OK && writer->temporary)
         unlink(writer->temporary);
     writer_free(writer);
     return status;
@@ -168,7 +190,8 @@ void lg_writer_abort(lg_writer *writer)
 {
     if (!writer)
         return;
-    unlink(writer->temporary);
+    if (writer->temporary)
+        unlink(writer->temporary);
     writer_free(writer);
 }
 

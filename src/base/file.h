@@ -13,9 +13,11 @@ lego_status lg_file_write(const char *path, const void *data, size_t size); /* a
 /* Streamed atomic write: nothing is visible at `path` before lg_writer_commit(). */
 typedef struct lg_writer lg_writer;
 lego_status lg_writer_open(lg_writer **out, const char *path);
+/* Into a file that is open, from where it stands; it stays open. `what` is its name in messages. */
+lego_status lg_writer_open_file(lg_writer **out, int file, const char *what);
 lego_status lg_writer_write(lg_writer *writer, const void *data, size_t size);
 lego_status lg_writer_commit(lg_writer *writer); /* fsync, rename; frees the writer either way */
-void lg_writer_abort(lg_writer *writer);         /* removes the temporary file; NULL is a no-op */
+void lg_writer_abort(lg_writer *writer);         /* removes the temporary file, if there is one; NULL is a no-op */
 
 int lg_file_exists(const char *path);
 int lg_dir_exists(const char *path);

@@ -7,6 +7,7 @@
 #define LG_GRAPH_GRAPH_H
 
 #include "base/context.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "legodnn/model.h"
 #include "tensor/tensor.h"
@@ -141,6 +142,7 @@ lego_status lg_graph_from_json(lg_graph **out, const lg_json *json, const char *
                                void *payload);
 /* `extra` (may be NULL): further string entries for the file's metadata. */
 lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json *extra);
+lego_status lg_graph_write(const lg_graph *graph, lg_writer *writer, const lg_json *extra); /* the same, appended */
 lego_status lg_graph_load(lg_graph **out, const char *path);
 /* A file's tensor as a graph's: shared where its elements are aligned, copied where a foreign writer did not care. */
 lego_status lg_graph_take_tensor(lego_tensor *out, const lego_tensor *tensor);

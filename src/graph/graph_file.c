@@ -12,7 +12,7 @@
 
 #define METADATA_KEY "legodnn.graph"
 
-lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json *extra)
+lego_status lg_graph_write(const lg_graph *graph, lg_writer *writer, const lg_json *extra)
 {
     lg_json *json = NULL, *metadata = NULL;
     const char **names = NULL;
@@ -37,13 +37,27 @@ lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json
         names[i] = graph->weights[i].name;
         tensors[i] = &graph->weights[i].tensor;
     }
-    LG_TRY(lg_safetensors_save(path, (size_t)graph->n_weights, names, tensors, metadata));
+    LG_TRY(lg_safetensors_write(writer, (size_t)graph->n_weights, names, tensors, metadata));
 done:
     lg_json_free(json);
     lg_json_free(metadata);
     lg_free(graph_text);
     lg_free(names);
     lg_free(tensors);
+    return status;
+}
+
+lego_status lg_graph_save(const lg_graph *graph, const char *path, const lg_json *extra)
+{
+    lg_writer *writer = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_writer_open(&writer, path));
+    LG_TRY(lg_graph_write(graph, writer, extra));
+    status = lg_writer_commit(writer);
+    writer = NULL;
+done:
+    lg_writer_abort(writer);
     return status;
 }
 

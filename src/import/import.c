@@ -24,8 +24,8 @@ static lego_status check_input(const lego_import_input *input, int64_t i)
     return LEGO_OK;
 }
 
-/* Every shape ends up in `inputs`; `one` has room for input_dims. */
-static lego_status read_shapes(lego_import_options *opts, lego_import_input *one)
+/* Check the options. Every shape ends up in `inputs`; `one` has room for input_dims. */
+static lego_status check_options(lego_import_options *opts, lego_import_input *one)
 {
     lego_status status = LEGO_OK;
 
@@ -42,6 +42,9 @@ static lego_status read_shapes(lego_import_options *opts, lego_import_input *one
         opts->inputs = one;
         opts->n_inputs = 1;
     }
+    if (opts->time_limit_s < 0 || opts->memory_limit_bytes < 0)
+        LG_FAIL(LEGO_EINVAL, "limits of %d s and %lld bytes must not be negative", (int)opts->time_limit_s,
+                (long long)opts->memory_limit_bytes);
     for (int64_t i = 0; i < opts->n_inputs; i++)
         LG_TRY(check_input(&opts->inputs[i], i));
 done:
@@ -85,7 +88,7 @@ lego_status lego_model_import(lego_model **out, lego_context *context, const cha
         return lg_error(LEGO_EINVAL, "out and path must not be NULL");
     *out = NULL;
     LG_TRY(lg_options_read(&opts, sizeof(opts), options));
-    LG_TRY(read_shapes(&opts, &one));
+    LG_TRY(check_options(&opts, &one));
     LG_TRY(is_archive(&archive, path));
     if (archive)
         LG_TRY(lg_script_import_file(&graph, context, path, &opts));

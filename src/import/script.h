@@ -1,7 +1,7 @@
 /* TorchScript -> graph: what the files of the importer share.
  *
  *   torch/script_recorder.hpp  file -> lg_script: the tensor operations that forward runs, with every number known
- *   script_file.c              the file, checked and recorded
+ *   script_file.c, child.c     the file, checked and recorded, in a child process if wanted
  *   script.c                   the walk over what was recorded, the report
  *   script_emit.c              what a converter asks and emits
  *   script_layers.c, script_math.c, script_spatial.c, script_shapes.c, script_parts.c

@@ -1,13 +1,17 @@
-/* A TorchScript file -> lg_script: the archive is checked before libtorch sees it, then the module is recorded. */
+/* A TorchScript file -> graph: the archive is checked before libtorch sees it, then the module is recorded and converted, in a
+ * child process if the caller wants libtorch's crashes kept away (child.c). */
 #include "import/script.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "import/child.h"
 #include "import/zip_file.h"
 
 #define BATCH 2                           /* of the recorded run: 1 would vanish in a squeeze */
 #define MAX_INPUTS 64
+#define TIME_LIMIT_S 600
 #define MAX_CODE_BYTES ((uint64_t)64 << 20) /* that an entry of the archive may unpack to */
 
 /* libtorch unpacks what it is given, and may crash on what is damaged: look at the archive first. */
@@ -62,23 +66,54 @@ done:
     return status;
 }
 
+/* What the child needs, and without a child, too. */
+typedef struct recording {
+    const char *path;
+    const lego_import_options *options;
+    const lg_script_sample *shapes;
+} recording;
+
+static lego_status record(lg_graph **out, const lego_context *context, void *payload)
+{
+    const recording *r = payload;
+    const lg_torch_api *api = NULL;
+    const lg_script *script = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_torch_open(&api, context, "cpu"));
+    if (r->options->in_child)
+        LG_TRY(lg_child_limit_memory(r->options->memory_limit_bytes));
+    status = lg_torch_check(api, api->script_record(&script, r->path, BATCH, (int)r->options->n_inputs, r->shapes), r->path);
+    if (status == LEGO_ENOMEM && r->options->in_child)
+        LG_FAIL(LEGO_ENOMEM, "%s: libtorch: out of memory; the limit is %lld bytes (--memory-limit)", r->path,
+                (long long)r->options->memory_limit_bytes);
+    LG_TRY(status);
+    LG_TRY(lg_script_convert(out, context, r->path, script));
+done:
+    if (script)
+        api->script_free(script);
+    return status;
+}
+
 lego_status lg_script_import_file(lg_graph **out, const lego_context *context, const char *path,
                                   const lego_import_options *options)
 {
-    const lg_torch_api *api = NULL;
-    const lg_script *script = NULL;
+    lego_import_options limited = *options;
     lg_script_sample *shapes = NULL;
     lego_status status = LEGO_OK;
 
     *out = NULL;
+    if (limited.time_limit_s == 0)
+        limited.time_limit_s = TIME_LIMIT_S;
+    if (limited.memory_limit_bytes == 0)
+        limited.memory_limit_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) / 4 * 3 * sysconf(_SC_PAGESIZE);
     LG_TRY(check_archive(path));
     LG_TRY(read_shapes(&shapes, path, options));
-    LG_TRY(lg_torch_open(&api, context, "cpu"));
-    LG_TRY(lg_torch_check(api, api->script_record(&script, path, BATCH, (int)options->n_inputs, shapes), path));
-    LG_TRY(lg_script_convert(out, context, path, script));
+    if (options->in_child)
+        LG_TRY(lg_child_run(out, context, path, limited.time_limit_s, record, &(recording){ path, &limited, shapes }));
+    else
+        LG_TRY(record(out, context, &(recording){ path, &limited, shapes }));
 done:
     lg_free(shapes);
-    if (script)
-        api->script_free(script);
     return status;
 }

@@ -240,12 +240,11 @@ done:
     return status;
 }
 
-lego_status lg_safetensors_save(const char *path, size_t n, const char *const *names,
-                                const lego_tensor *const *tensors, const lg_json *metadata)
+lego_status lg_safetensors_write(lg_writer *writer, size_t n, const char *const *names, const lego_tensor *const *tensors,
+                                 const lg_json *metadata)
 {
     lg_json *header = NULL;
     char *text = NULL;
-    lg_writer *writer = NULL;
     size_t length, padded;
     unsigned char prefix[8];
     static const char spaces[ALIGNMENT + 1] = "                                                                ";
@@ -257,17 +256,28 @@ lego_status lg_safetensors_save(const char *path, size_t n, const char *const *n
     padded = (length + 8 + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT - 8; /* trailing spaces are part of the format */
     for (int i = 0; i < 8; i++)
         prefix[i] = (unsigned char)((uint64_t)padded >> (8 * i));
-    LG_TRY(lg_writer_open(&writer, path));
     LG_TRY(lg_writer_write(writer, prefix, sizeof(prefix)));
     LG_TRY(lg_writer_write(writer, text, length));
     LG_TRY(lg_writer_write(writer, spaces, padded - length));
     for (size_t i = 0; i < n; i++)
         LG_TRY(lg_writer_write(writer, lg_tensor_data(tensors[i]), lg_tensor_bytes(tensors[i])));
+done:
+    lg_free(text);
+    lg_json_free(header);
+    return status;
+}
+
+lego_status lg_safetensors_save(const char *path, size_t n, const char *const *names,
+                                const lego_tensor *const *tensors, const lg_json *metadata)
+{
+    lg_writer *writer = NULL;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_writer_open(&writer, path));
+    LG_TRY(lg_safetensors_write(writer, n, names, tensors, metadata));
     status = lg_writer_commit(writer);
     writer = NULL;
 done:
     lg_writer_abort(writer);
-    lg_free(text);
-    lg_json_free(header);
     return status;
 }

@@ -2,6 +2,7 @@
 #ifndef LG_TENSOR_SAFETENSORS_H
 #define LG_TENSOR_SAFETENSORS_H
 
+#include "base/file.h"
 #include "base/json.h"
 #include "tensor/tensor.h"
 
@@ -19,6 +20,9 @@ void lg_safetensors_free(lg_safetensors *file);
 /* NULL if there is none of that name. */
 const lego_tensor *lg_safetensors_find(const lg_safetensors *file, const char *name);
 
+/* Append such a file to what is being written. */
+lego_status lg_safetensors_write(lg_writer *writer, size_t n, const char *const *names, const lego_tensor *const *tensors,
+                                 const lg_json *metadata);
 /* Write `n` named tensors and string metadata (an object of strings, may be NULL). */
 lego_status lg_safetensors_save(const char *path, size_t n, const char *const *names,
                                 const lego_tensor *const *tensors, const lg_json *metadata);

@@ -22,7 +22,7 @@
 #include "options.h"
 
 /* Exit codes; scripts depend on them. */
-enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INFEASIBLE = 3, CLI_INTERRUPTED = 130 };
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INFEASIBLE = 3, CLI_CRASHED = 4, CLI_INTERRUPTED = 130 };
 
 typedef struct cli_progress cli_progress;
 

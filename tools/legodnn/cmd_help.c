@@ -72,7 +72,7 @@ void cli_print_help(FILE *to, const cli_command *command)
         (void)fputs("\nexamples:\n", to);
         print_lines(to, "  ", command->examples);
     }
-    (void)fputs("\nexit codes: 0 done, 1 failed, 2 usage, 3 budget infeasible, 130 interrupted\n", to);
+    (void)fputs("\nexit codes: 0 done, 1 failed, 2 usage, 3 budget infeasible, 4 a library crashed, 130 interrupted\n", to);
 }
 
 struct help_args {

@@ -5,12 +5,17 @@
 
 struct import_args {
     cli_shapes input;
+    double time_limit_us;
+    int64_t memory_limit;
 };
 
 static const cli_option options[] = {
     CLI_SHAPES(struct import_args, input, "input", "[NAME=]NxCxHxW",
                "shape of an input where the file leaves extents open, e.g. 1x3x224x224; the batch N is free in any case. "
                "Of several inputs: once for each, in their order or by name"),
+    CLI_DURATION(struct import_args, time_limit_us, "time-limit", "T", "600s", "of a TorchScript file: stop if it takes longer"),
+    CLI_SIZE(struct import_args, memory_limit, "memory-limit", "SIZE", NULL,
+             "of a TorchScript file: memory that reading it may take (default: three quarters of the machine's)"),
     CLI_END
 };
 
@@ -21,6 +26,12 @@ static void read_inputs(lego_import_input *inputs, const cli_shapes *shapes)
                                          .n_dims = shapes->values[i].dims.n };
         memcpy(inputs[i].dims, shapes->values[i].dims.dims, sizeof(inputs[i].dims));
     }
+}
+
+/* Rounded up, at least one. */
+static int32_t whole_seconds(double us)
+{
+    return us <= 1e6 ? 1 : us >= 1e6 * INT32_MAX ? INT32_MAX : (int32_t)((us + 999999.0) / 1e6);
 }
 
 static lego_status run(cli_call *cli, const void *arguments)
@@ -39,6 +50,9 @@ static lego_status run(cli_call *cli, const void *arguments)
     read_inputs(inputs, &args->input);
     import.inputs = args->input.n > 0 ? inputs : NULL;
     import.n_inputs = args->input.n;
+    import.in_child = 1;
+    import.time_limit_s = whole_seconds(args->time_limit_us);
+    import.memory_limit_bytes = args->memory_limit;
     CLI_TRY(lego_model_import(&model, cli->context, cli->args[0], &import));
     CLI_TRY(lego_model_get_info(&info, model));
     CLI_TRY(lego_model_save(model, cli->output));
@@ -71,7 +85,8 @@ const cli_command cmd_import = {
                    "TorchScript: what torch.jit.trace() or torch.jit.script() made and .save() wrote. Its forward is run\n"
                    "once, on the CPU, on random samples of the shapes that --input gives, and written down; what else it\n"
                    "takes must have a default. Needs the torch module; docs/torchscript.md lists the operators. A TorchScript file is a program: import only what you\n"
-                   "would run. A state dict is no module: 'legodnn weights' takes it.",
+                   "would run. It is read in a process of its own with limits of time and memory: where libtorch crashes on\n"
+                   "it, the message says so and the exit code is 4. A state dict is no module: 'legodnn weights' takes it.",
     .arguments = "FILE",
     .min_args = 1,
     .max_args = 1,

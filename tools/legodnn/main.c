@@ -2,7 +2,7 @@
  *
  * Everything a command shares with the others happens here: --version and --help (which touch nothing but text and so
  * take milliseconds), threads, seed, log and progress, where the result goes (-o, atomic), "legodnn <command>:
- * <message>" on stderr, and the exit codes 0, 1, 2, 3, 130. */
+ * <message>" on stderr, and the exit codes 0, 1, 2, 3, 4, 130. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -86,6 +86,8 @@ static int exit_code(lego_status status)
         return CLI_DONE;
     case LEGO_EINFEASIBLE:
         return CLI_INFEASIBLE;
+    case LEGO_ECRASHED:
+        return CLI_CRASHED;
     case LEGO_ECANCELED:
         return CLI_INTERRUPTED;
     default:
