@@ -194,7 +194,7 @@ const char *lg_kernel_name(const lg_kernel *kernel)
 size_t lg_kernel_in_bytes(const lg_kernel *kernel)
 {
     if (kernel->candidate.method == LG_METHOD_GEMM) /* the image, not the columns */
-        return (size_t)(kernel->work.in[0] * kernel->work.in[1] * kernel->work.in[2] * kernel->work.in[3]) *
+        return (size_t)(kernel->work.in[0] * kernel->work.in[1] * kernel->work.in[2] * kernel->work.in[3] * kernel->work.in[4]) *
                sizeof(float);
     return desc_bytes(&kernel->in);
 }

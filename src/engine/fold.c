@@ -55,7 +55,7 @@ static int64_t source_of(const lg_step *step, int64_t k, int64_t i, int64_t row)
         return k * row + i;
     n_out = dims[1];
     n_in = dims[0] / lg_step_groups(step);
-    area = dims[2] * dims[3];
+    area = lg_tensor_count(&step->weight) / (dims[0] * dims[1]);
     return ((k / n_out * n_in + i / area) * n_out + k % n_out) * area + i % area;
 }
 

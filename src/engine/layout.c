@@ -46,7 +46,7 @@ typedef struct search {
 
 unsigned lg_layout_bits(const lg_cell *cell, lg_layout layout, int block)
 {
-    int64_t dims[4];
+    int64_t dims[LG_WORK_DIMS];
     unsigned bits = 0;
 
     lg_work_dims(dims, cell);
@@ -78,7 +78,7 @@ lg_layout lg_layout_wanted(const lg_program *program, int32_t cell, lg_layout la
  * the same for that shape. */
 static int reads_as(const lg_program *program, int32_t cell, lg_layout layout, int block)
 {
-    int64_t dims[4];
+    int64_t dims[LG_WORK_DIMS];
 
     if (program->cells[cell].base == cell)
         return 1;

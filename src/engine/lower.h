@@ -89,6 +89,17 @@ void lg_program_free(lg_program *program);
 /* Of the step with the most. */
 int32_t lg_program_max_inputs(const lg_program *program);
 
+/* How a step's windows slide over the spatial axes. There are always three: an image's depth is 1, and so are kernel and
+ * stride along it. Of CONV, CONV_TRANSPOSE (padding cuts its output; output_padding, which adds to it, is less padding
+ * behind), pools and PAD. */
+typedef struct lg_sliding {
+    int64_t kernel[LG_MAX_AXES], stride[LG_MAX_AXES], dilation[LG_MAX_AXES]; /* dilation 1 = dense */
+    int64_t before[LG_MAX_AXES], after[LG_MAX_AXES];
+} lg_sliding;
+lg_sliding lg_step_sliding(const lg_program *program, const lg_step *step);
+/* Of an image (2) or a volume (3); 0: the cell is neither. */
+int lg_cell_axes(const lg_cell *cell);
+
 /* CONV, CONV_TRANSPOSE, LINEAR: what has weights to pack. */
 int lg_step_is_layer(const lg_step *step);
 /* Several convolutions side by side: 1 where there is but one, or none. */

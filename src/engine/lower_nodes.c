@@ -4,7 +4,7 @@
  *   activations       into the step before, as its activation
  *   add               into the later of its two operands, as its residual sum; of a constant, as its bias
  *   dropout, flatten, reshape   into nothing: another name, another shape of the same data
- * A split becomes one slice an output; a mean over rows and columns is the pool it is.
+ * A split becomes one slice an output; a mean over all spatial axes is the pool it is.
  *
  * What newcomers get wrong: the residual must exist before the step that adds it runs, hence "the later operand". */
 #include <string.h>
@@ -217,9 +217,12 @@ static lego_status lower_view(lowering *low, const lg_node *node)
 {
     const lg_shape *shape = &low->graph->values[node->outputs[0]].shape;
     int32_t base = low->program->cells[low->cell_of[node->inputs[0]]].base;
+    int64_t n_pixels = 1;
     lg_step *step;
 
-    if (shape->n_dims == 4 && shape->dims[2] * shape->dims[3] > 1)
+    for (int i = 2; i < shape->n_dims; i++)
+        n_pixels *= shape->dims[i];
+    if ((shape->n_dims == 4 || shape->n_dims == 5) && n_pixels > 1)
         return lg_lower_step(&step, low, node, LG_STEP_RESHAPE);
     return lg_lower_cell(&low->cell_of[node->outputs[0]], low, node->outputs[0], base);
 }
@@ -248,15 +251,17 @@ done:
 static lego_status lower_mean(lowering *low, const lg_node *node)
 {
     const lg_dims *axes = &node->attrs->mean.axes;
+    const int n_dims = low->graph->values[node->inputs[0]].shape.n_dims;
     unsigned reduced = 0;
     lg_step *step;
 
     for (int64_t i = 0; i < axes->n; i++)
         reduced |= 1u << axes->dims[i];
     return lg_lower_step(&step, low, node,
-                    low->graph->values[node->inputs[0]].shape.n_dims == 4 && reduced == (1u << 2 | 1u << 3)
-                        ? LG_STEP_ADAPTIVE_AVG_POOL
-                        : LG_STEP_MEAN);
+                         (n_dims == 4 && reduced == (1u << 2 | 1u << 3)) ||
+                                 (n_dims == 5 && reduced == (1u << 2 | 1u << 3 | 1u << 4))
+                             ? LG_STEP_ADAPTIVE_AVG_POOL
+                             : LG_STEP_MEAN);
 }
 
 /* A step that has the weight of slot `name`: a PReLU's slopes, a constant's value. */
@@ -312,8 +317,6 @@ lego_status lg_lower_node(lowering *low, const lg_node *node)
     lg_step *step;
     lg_act act;
 
-    if (node->op->n_axes == 3)
-        return lg_error(LEGO_EUNSUPPORTED, "node '%s': no engine runs '%s'", node->name, node->op->name);
     if (role->kind != LG_ROLE_ITSELF)
         return lower_role(low, node, role);
     if (lg_act_of_node(&act, node))

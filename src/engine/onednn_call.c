@@ -110,23 +110,37 @@ lego_status lg_call_bind_out(lg_call *call, void *out)
     return lg_onednn_check(dnnl_memory_set_data_handle(call->memory[OUT], out), "binding an output");
 }
 
-/* x (N,H,W,C) -> columns (N*P*Q, R*S*C), zeros outside the image. */
+/* What the window that starts at (d,h,v) of one image sees, zeros outside; returns where the next one goes. */
+static float *cut_window(float *to, const float *x, const lg_work *work, int64_t d, int64_t h, int64_t v)
+{
+    const lg_sliding *w = &work->window;
+    const int64_t *in = work->in + 2;
+    const size_t pixel = (size_t)work->in[1] * sizeof(float);
+
+    for (int64_t t = 0; t < w->kernel[0]; t++)
+        for (int64_t r = 0; r < w->kernel[1]; r++)
+            for (int64_t s = 0; s < w->kernel[2]; s++, to += work->in[1]) {
+                const int64_t z = d + t * w->dilation[0], y = h + r * w->dilation[1], u = v + s * w->dilation[2];
+                if (z < 0 || z >= in[0] || y < 0 || y >= in[1] || u < 0 || u >= in[2])
+                    memset(to, 0, pixel);
+                else
+                    memcpy(to, x + ((z * in[1] + y) * in[2] + u) * work->in[1], pixel);
+            }
+    return to;
+}
+
+/* x (N,D,H,W,C) -> columns (output pixels, kernel positions * C) */
 static void im2col(float *columns, const float *x, const lg_work *work)
 {
-    size_t pixel = (size_t)work->in[1] * sizeof(float);
+    const lg_sliding *w = &work->window;
+    const int64_t *out = work->out + 2;
 
-    for (int64_t n = 0; n < work->out[0]; n++)
-        for (int64_t p = 0; p < work->out[2]; p++)
-            for (int64_t q = 0; q < work->out[3]; q++)
-                for (int64_t r = 0; r < work->kernel[0]; r++)
-                    for (int64_t s = 0; s < work->kernel[1]; s++, columns += work->in[1]) {
-                        int64_t h = p * work->stride[0] - work->pads[0] + r * work->dilation[0];
-                        int64_t w = q * work->stride[1] - work->pads[1] + s * work->dilation[1];
-                        if (h < 0 || h >= work->in[2] || w < 0 || w >= work->in[3])
-                            memset(columns, 0, pixel);
-                        else
-                            memcpy(columns, x + ((n * work->in[2] + h) * work->in[3] + w) * work->in[1], pixel);
-                    }
+    for (int64_t n = 0; n < work->out[0]; n++, x += work->in[1] * work->in[2] * work->in[3] * work->in[4])
+        for (int64_t o = 0; o < out[0]; o++)
+            for (int64_t p = 0; p < out[1]; p++)
+                for (int64_t q = 0; q < out[2]; q++)
+                    columns = cut_window(columns, x, work, o * w->stride[0] - w->before[0],
+                                         p * w->stride[1] - w->before[1], q * w->stride[2] - w->before[2]);
 }
 
 /* Execute with the stack pointer at an odd multiple of 16. The library's generated code spills vectors where its caller's

@@ -11,11 +11,11 @@
 #include "base/alloc.h"
 #include "engine/onednn.h"
 
-/* (K,C/g,R,S) with g groups -> g/m groups of m times the width, zeros where a channel reads another's group. */
+/* (K,C/g,positions) with g groups -> g/m groups of m times the width, zeros where a channel reads another's group. */
 static void merge_groups(float *to, const float *from, const lg_work *work, int64_t m)
 {
     int64_t n_out = work->out[1] / work->groups, n_in = work->in[1] / work->groups;
-    int64_t area = work->kernel[0] * work->kernel[1];
+    int64_t area = lg_work_area(work);
 
     for (int64_t k = 0; k < work->out[1]; k++) {
         int64_t place = k / n_out % m; /* of the channel's group within its merged one */
@@ -24,10 +24,10 @@ static void merge_groups(float *to, const float *from, const lg_work *work, int6
     }
 }
 
-/* (K,C,R,S) -> (K,R,S,C), the order of im2col's columns. */
+/* (K,C,positions) -> (K,positions,C), the order of im2col's columns. */
 static void channels_last(float *to, const float *from, const lg_work *work)
 {
-    int64_t n_in = work->in[1], area = work->kernel[0] * work->kernel[1];
+    int64_t n_in = work->in[1], area = lg_work_area(work);
 
     for (int64_t k = 0; k < work->out[1]; k++)
         for (int64_t c = 0; c < n_in; c++)
@@ -40,8 +40,8 @@ static lego_status plain_weights(desc *plain, float **made, const float *from, c
 {
     const lg_work *work = &kernel->work;
     const lg_candidate *candidate = &kernel->candidate;
-    int64_t count = work->out[1] * (work->in[1] / work->groups) * work->kernel[0] * work->kernel[1];
-    dnnl_dims_t dims = { work->out[1], work->in[1] * work->kernel[0] * work->kernel[1] };
+    int64_t count = work->out[1] * (work->in[1] / work->groups) * lg_work_area(work);
+    dnnl_dims_t dims = { work->out[1], work->in[1] * lg_work_area(work) };
     lego_status status = LEGO_OK;
 
     if (candidate->method == LG_METHOD_MERGED) {

@@ -9,18 +9,33 @@
 
 /* --- descriptors of a work --- */
 
-static dnnl_format_tag_t tag_of(lg_layout layout)
+static dnnl_format_tag_t tag_of(lg_layout layout, int has_depth)
 {
+    if (layout == LG_LAYOUT_BLOCKED && has_depth)
+        return lg_kernels_block() == 16 ? dnnl_nCdhw16c : dnnl_nCdhw8c;
     if (layout == LG_LAYOUT_BLOCKED)
         return lg_kernels_block() == 16 ? dnnl_nChw16c : dnnl_nChw8c;
-    return layout == LG_LAYOUT_NHWC ? dnnl_nhwc : dnnl_nchw;
+    if (layout == LG_LAYOUT_NHWC)
+        return has_depth ? dnnl_ndhwc : dnnl_nhwc;
+    return has_depth ? dnnl_ncdhw : dnnl_nchw;
 }
 
-static dnnl_status_t image_desc(desc *out, const int64_t dims[4], lg_layout layout)
+/* Append the entries of the spatial axes, of which images have two. */
+static int append_axes(dnnl_dims_t dims, int n, const int64_t axes[LG_MAX_AXES], int has_depth)
 {
-    dnnl_dims_t d = { dims[0], dims[1], dims[2], dims[3] };
+    for (int i = has_depth ? 0 : 1; i < LG_MAX_AXES; i++)
+        dims[n++] = axes[i];
+    return n;
+}
 
-    return desc_create(out, 4, d, tag_of(layout));
+/* `dims`: the input or the output of the work. */
+static dnnl_status_t image_desc(desc *out, const lg_work *work, const int64_t dims[LG_WORK_DIMS], lg_layout layout)
+{
+    const int has_depth = lg_work_has_depth(work);
+    dnnl_dims_t d = { dims[0], dims[1] };
+    const int n = append_axes(d, 2, dims + 2, has_depth);
+
+    return desc_create(out, n, d, tag_of(layout, has_depth));
 }
 
 /* Groups of the convolution that is computed: joined ones count once. */
@@ -32,26 +47,34 @@ static int64_t groups_of(const lg_work *work, const lg_candidate *candidate)
 dnnl_status_t lg_onednn_conv_weights(desc *out, const lg_work *work, const lg_candidate *candidate, int plain)
 {
     int64_t groups = groups_of(work, candidate);
-    dnnl_dims_t dense = { work->out[1], work->in[1], work->kernel[0], work->kernel[1] };
-    dnnl_dims_t grouped = { groups, work->out[1] / groups, work->in[1] / groups, work->kernel[0], work->kernel[1] };
+    const int has_depth = lg_work_has_depth(work);
+    dnnl_format_tag_t tag = has_depth ? dnnl_oidhw : dnnl_oihw;
+    dnnl_dims_t dims = { groups, work->out[1] / groups, work->in[1] / groups };
+    int n = 3;
 
-    if (groups == 1)
-        return desc_create(out, 4, dense, plain ? dnnl_oihw : dnnl_format_tag_any);
-    return desc_create(out, 5, grouped, plain ? dnnl_goihw : dnnl_format_tag_any);
+    if (groups == 1) {
+        dims[0] = work->out[1];
+        dims[1] = work->in[1];
+        n = 2;
+    } else {
+        tag = has_depth ? dnnl_goidhw : dnnl_goihw;
+    }
+    n = append_axes(dims, n, work->window.kernel, has_depth);
+    return desc_create(out, n, dims, plain ? tag : dnnl_format_tag_any);
 }
 
 dnnl_status_t lg_onednn_linear_weights(desc *out, const lg_work *work, int plain)
 {
-    dnnl_dims_t dims = { work->out[1], work->in[1], work->kernel[0], work->kernel[1] };
+    dnnl_dims_t dims = { work->out[1], work->in[1], work->window.kernel[1], work->window.kernel[2] };
 
     return desc_create(out, 4, dims, plain ? dnnl_oihw : dnnl_format_tag_any);
 }
 
-/* GEMM: rows are output pixels, columns the R*S*C values that each sees, channels innermost. */
+/* GEMM: rows are output pixels, columns the kernel positions * C values that each sees, channels innermost. */
 static dnnl_status_t gemm_descs(desc *in, desc *weight, desc *out, const lg_work *work)
 {
-    int64_t rows = work->out[0] * work->out[2] * work->out[3];
-    int64_t columns = work->kernel[0] * work->kernel[1] * work->in[1];
+    int64_t rows = work->out[0] * work->out[2] * work->out[3] * work->out[4];
+    int64_t columns = lg_work_area(work) * work->in[1];
     dnnl_dims_t in_dims = { rows, columns }, weight_dims = { work->out[1], columns }, out_dims = { rows, work->out[1] };
     dnnl_status_t status = desc_create(in, 2, in_dims, dnnl_ab);
 
@@ -138,16 +161,19 @@ static dnnl_status_t attributes(dnnl_primitive_attr_t *out, const lg_work *work,
 /* oneDNN checks that the padding at the end fits the output extent exactly; what no window reaches is cut off. */
 static conv_shape shape_of(const lg_work *work)
 {
+    const lg_sliding *w = &work->window;
+    const int has_depth = lg_work_has_depth(work);
     conv_shape shape;
+    int n;
 
     memset(&shape, 0, sizeof(shape));
-    for (int i = 0; i < 2; i++) {
-        shape.kernel[i] = work->kernel[i];
-        shape.strides[i] = work->stride[i];
-        shape.dilates[i] = work->dilation[i] - 1;
-        shape.pads_begin[i] = work->pads[i];
-        shape.pads_end[i] = work->pads[2 + i];
-    }
+    append_axes(shape.kernel, 0, w->kernel, has_depth);
+    append_axes(shape.strides, 0, w->stride, has_depth);
+    append_axes(shape.pads_begin, 0, w->before, has_depth);
+    append_axes(shape.pads_end, 0, w->after, has_depth);
+    n = append_axes(shape.dilates, 0, w->dilation, has_depth);
+    for (int i = 0; i < n; i++)
+        shape.dilates[i]--;
     return shape;
 }
 
@@ -165,12 +191,12 @@ static dnnl_status_t prepare_layer(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
         status = gemm_descs(&kernel->in, &weight, &kernel->out, work);
         kernel->column_bytes = desc_bytes(&kernel->in);
     } else if (status == dnnl_success) {
-        status = image_desc(&kernel->in, work->in, candidate->in);
+        status = image_desc(&kernel->in, work, work->in, candidate->in);
         if (status == dnnl_success && work->kind == LG_WORK_LINEAR) {
             dnnl_dims_t out_dims = { work->out[0], work->out[1] };
             status = desc_create(&kernel->out, 2, out_dims, dnnl_ab);
         } else if (status == dnnl_success) {
-            status = image_desc(&kernel->out, work->out, candidate->out);
+            status = image_desc(&kernel->out, work, work->out, candidate->out);
         }
         if (status == dnnl_success)
             status = work->kind == LG_WORK_LINEAR ? lg_onednn_linear_weights(&weight, work, 0)
@@ -193,10 +219,10 @@ static dnnl_status_t prepare_layer(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
 
 static dnnl_status_t prepare_reorder(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
 {
-    dnnl_status_t status = image_desc(&kernel->in, kernel->work.in, kernel->candidate.in);
+    dnnl_status_t status = image_desc(&kernel->in, &kernel->work, kernel->work.in, kernel->candidate.in);
 
     if (status == dnnl_success)
-        status = image_desc(&kernel->out, kernel->work.out, kernel->candidate.out);
+        status = image_desc(&kernel->out, &kernel->work, kernel->work.out, kernel->candidate.out);
     if (status == dnnl_success)
         status = dnnl_reorder_primitive_desc_create(pd, arg(&kernel->in), kernel->lib->engine, arg(&kernel->out),
                                                     kernel->lib->engine, attr);
@@ -206,7 +232,7 @@ static dnnl_status_t prepare_reorder(dnnl_primitive_desc_t *pd, lg_kernel *kerne
 static dnnl_status_t prepare_matmul(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
 {
     const int64_t *in = kernel->work.in, *out = kernel->work.out;
-    dnnl_dims_t a = { in[0], in[1], in[2] }, b = { in[0], in[2], out[2] }, c = { out[0], out[1], out[2] };
+    dnnl_dims_t a = { in[0], in[1], in[3] }, b = { in[0], in[3], out[3] }, c = { out[0], out[1], out[3] };
     dnnl_status_t status = desc_create(&kernel->in, 3, a, dnnl_abc);
 
     if (status == dnnl_success)
@@ -259,15 +285,15 @@ static dnnl_status_t prepare_other(dnnl_primitive_desc_t *pd, lg_kernel *kernel,
     dnnl_alg_kind_t alg;
     float alpha, beta;
     conv_shape shape = shape_of(work);
-    dnnl_status_t status = image_desc(&kernel->in, work->in, kernel->candidate.in);
+    dnnl_status_t status = image_desc(&kernel->in, work, work->in, kernel->candidate.in);
 
     if (status == dnnl_success)
-        status = image_desc(&kernel->out, work->out, kernel->candidate.out);
+        status = image_desc(&kernel->out, work, work->out, kernel->candidate.out);
     if (status != dnnl_success)
         return status;
     switch (work->kind) {
     case LG_WORK_BINARY:
-        status = image_desc(&kernel->in2, work->in, kernel->candidate.in);
+        status = image_desc(&kernel->in2, work, work->in, kernel->candidate.in);
         if (status != dnnl_success)
             return status;
         return find_binary(pd, kernel->lib->engine, attr, binary_of(work->binary), &kernel->in);

@@ -75,7 +75,7 @@ static void set_place(lg_plan *plan, int32_t cell, lg_layout layout, where place
 static lego_status add_reorder(lg_plan *plan, int32_t step, int32_t cell, lg_layout from, lg_layout to, where in,
                                where *out)
 {
-    int64_t dims[4];
+    int64_t dims[LG_WORK_DIMS];
     lg_work work;
     const lg_kernel *kernel;
     operation op = { .kind = CALL,
@@ -158,7 +158,7 @@ static int32_t input_to_overwrite(const lg_plan *plan, int32_t step, const opera
     const lg_program *program = plan->program;
     const lg_step *what = &program->steps[step];
     const int commutes = what->binary == LG_BINARY_ADD || what->binary == LG_BINARY_MUL;
-    int64_t dims[4];
+    int64_t dims[LG_WORK_DIMS];
 
     if ((what->kind != LG_STEP_BINARY && what->kind != LG_STEP_ACT) || op->kind != CALL)
         return LG_NONE;
@@ -177,7 +177,7 @@ static size_t host_bytes(const lg_plan *plan, int32_t step, lg_layout layout)
     const lg_planes planes = lg_planes_of(&plan->program->cells[plan->program->steps[step].output], layout,
                                           lg_kernels_block());
 
-    return (size_t)(planes.n * planes.height * planes.width * planes.lanes) * sizeof(float);
+    return (size_t)lg_planes_elements(&planes) * sizeof(float);
 }
 
 static lego_status place_output(operation *op, lg_plan *plan, int32_t step, const lg_reorder_costs *reorders)

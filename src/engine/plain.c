@@ -16,7 +16,7 @@
 
 static int64_t channels(const lg_program *program, int32_t cell)
 {
-    int64_t d[4];
+    int64_t d[LG_WORK_DIMS];
 
     lg_work_dims(d, &program->cells[cell]);
     return d[1];
@@ -61,7 +61,7 @@ static int keeps_padding_zero(const lg_step *step)
 static int has_kernel(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out, int block)
 {
     const int whole = channels(program, step->output) % block == 0 || keeps_padding_zero(step);
-    const int image = program->cells[step->output].shape.n_dims == 4;
+    const int image = lg_cell_axes(&program->cells[step->output]) > 0;
 
     if (in == LG_LAYOUT_PLAIN && out == LG_LAYOUT_PLAIN)
         return 1;
@@ -95,16 +95,19 @@ static int has_kernel(const lg_program *program, const lg_step *step, lg_layout 
 
 int lg_plain_is_copy(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out)
 {
-    static const int64_t to_nhwc[] = { 2, 3, 1 }, from_nhwc[] = { 3, 1, 2 };
     const lg_dims *order = &step->attrs.permute.order;
+    int to_nhwc = 1, from_nhwc = 1;
 
     if (step->kind == LG_STEP_RESHAPE)
         return 1;
-    if (step->kind != LG_STEP_PERMUTE || order->n != 3)
+    if (step->kind != LG_STEP_PERMUTE || (order->n != 3 && order->n != 4))
         return 0;
-    if (in == LG_LAYOUT_NHWC && out == LG_LAYOUT_PLAIN)
-        return memcmp(order->dims, to_nhwc, sizeof(to_nhwc)) == 0;
-    return in == LG_LAYOUT_PLAIN && out == LG_LAYOUT_NHWC && memcmp(order->dims, from_nhwc, sizeof(from_nhwc)) == 0;
+    for (int64_t i = 0; i < order->n; i++) {
+        to_nhwc &= order->dims[i] == (i + 1 < order->n ? i + 2 : 1);
+        from_nhwc &= order->dims[i] == (i == 0 ? order->n : i);
+    }
+    return (in == LG_LAYOUT_NHWC && out == LG_LAYOUT_PLAIN && to_nhwc) ||
+           (in == LG_LAYOUT_PLAIN && out == LG_LAYOUT_NHWC && from_nhwc);
 }
 
 /* Elements that are read or written, at a rate typical of the kernel. */
@@ -134,6 +137,7 @@ double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in,
 static size_t scratch_bytes(const lg_program *program, const lg_step *step)
 {
     const size_t lanes = (size_t)channels(program, step->output) + LG_MAX_BLOCK; /* at most, in any layout */
+    const lg_shape *out = &program->cells[step->output].shape;
 
     switch (step->kind) {
     case LG_STEP_CONV:
@@ -149,8 +153,8 @@ static size_t scratch_bytes(const lg_program *program, const lg_step *step)
     case LG_STEP_AVG_POOL: /* sums of a pixel's lanes */
     case LG_STEP_ADAPTIVE_AVG_POOL:
         return lanes * sizeof(double);
-    case LG_STEP_UPSAMPLE: /* two rows of pixels, and where each column looks */
-        return (size_t)program->cells[step->output].shape.dims[3] * (2 * lanes + 3) * sizeof(double);
+    case LG_STEP_UPSAMPLE: /* two rows of pixels of each plane, and where each column looks */
+        return (size_t)out->dims[out->n_dims - 1] * ((out->n_dims == 5 ? 4 : 2) * lanes + 3) * sizeof(double);
     default:
         return 0;
     }

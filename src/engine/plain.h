@@ -60,14 +60,17 @@ void lg_plain_group_norm(const lg_plain_call *call);
 
 /* --- how data lies --- */
 
-/* An image in any layout: `n` planes of height x width pixels of `lanes` values each, which a kernel treats alike. */
+/* An image or a volume in any layout: `n` times depth x height x width pixels (an image's depth is 1) of `lanes` values
+ * each, which a kernel treats alike. */
 typedef struct lg_planes {
-    int64_t n, height, width, lanes;
+    int64_t n, extents[LG_MAX_AXES], lanes;
 } lg_planes;
 lg_planes lg_planes_of(const lg_cell *cell, lg_layout layout, int block);
+int64_t lg_planes_pixels(const lg_planes *planes); /* of one of the n */
+int64_t lg_planes_elements(const lg_planes *planes);
 
-/* Extents of a cell in the order of memory, and where an axis is found among them; a blocked image has five, its channel
- * axis (1) counting blocks. */
+/* Extents of a cell in the order of memory, and where an axis is found among them; a blocked image has five (a
+ * volume six), its channel axis (1) counting blocks. */
 lg_shape lg_memory_shape(const lg_cell *cell, lg_layout layout, int block);
 int lg_memory_axis(const lg_cell *cell, lg_layout layout, int axis);
 

@@ -7,6 +7,7 @@
  * What newcomers get wrong: a transposed convolution scatters each input pixel over the output. Here it is gathered: output
  * row p hears from input row h where h * stride + r * dilation - pad = p, if there is one. */
 #include <stdio.h>
+#include <string.h>
 
 #include "engine/fold.h"
 #include "engine/plain.h"
@@ -40,40 +41,47 @@ static void multiply_add(double *restrict sums, double x, const float *restrict 
         sums[k] += x * weight[k];
 }
 
-/* Geometry of one group. x (n_in,H,W), weight (n_in,R,S,n_out). */
+/* Geometry of one group. x (n_in,D,H,W), weight (n_in,T,R,S,n_out); an image's depth is 1. */
 typedef struct window {
-    const int64_t *kernel, *stride, *dilation, *pads;
-    int64_t n_in, height, width, n_out;
+    lg_sliding slide;
+    int64_t in[LG_MAX_AXES], out[LG_MAX_AXES];
+    int64_t n_in, n_out;
     int transposed;
 } window;
 
-/* The input row (or column: axis 1) that output row p hears through kernel row r; -1: none. */
-static int64_t source_row(const window *w, int axis, int64_t p, int64_t r, int64_t extent)
+/* The input row (plane, column: by axis) that output row p hears through kernel row r; -1: none. */
+static int64_t source_row(const window *w, int axis, int64_t p, int64_t r)
 {
-    int64_t h = p * w->stride[axis] - w->pads[axis] + r * w->dilation[axis];
+    const lg_sliding *s = &w->slide;
+    int64_t h = p * s->stride[axis] - s->before[axis] + r * s->dilation[axis];
 
     if (w->transposed) {
-        h = p + w->pads[axis] - r * w->dilation[axis];
-        if (h < 0 || h % w->stride[axis] != 0)
+        h = p + s->before[axis] - r * s->dilation[axis];
+        if (h < 0 || h % s->stride[axis] != 0)
             return -1;
-        h /= w->stride[axis];
+        h /= s->stride[axis];
     }
-    return h < extent ? h : -1;
+    return h < w->in[axis] ? h : -1;
 }
 
-/* Add up one output pixel. */
-static void convolve_pixel(double *sums, const float *x, const float *weight, const window *w, int64_t p, int64_t q)
+/* Add up one output pixel: plane o, row p, column q. */
+static void convolve_pixel(double *sums, const float *x, const float *weight, const window *w, int64_t o, int64_t p,
+                           int64_t q)
 {
+    const int64_t *kernel = w->slide.kernel, *in = w->in;
+
     for (int64_t c = 0; c < w->n_in; c++)
-        for (int64_t r = 0; r < w->kernel[0]; r++) {
-            int64_t h = source_row(w, 0, p, r, w->height);
-            if (h < 0)
-                continue;
-            for (int64_t s = 0; s < w->kernel[1]; s++) {
-                int64_t v = source_row(w, 1, q, s, w->width);
-                if (v >= 0)
-                    multiply_add(sums, x[(c * w->height + h) * w->width + v],
-                                 weight + ((c * w->kernel[0] + r) * w->kernel[1] + s) * w->n_out, w->n_out);
+        for (int64_t t = 0; t < kernel[0]; t++) {
+            const int64_t d = source_row(w, 0, o, t);
+            for (int64_t r = 0; d >= 0 && r < kernel[1]; r++) {
+                const int64_t h = source_row(w, 1, p, r);
+                for (int64_t s = 0; h >= 0 && s < kernel[2]; s++) {
+                    const int64_t v = source_row(w, 2, q, s);
+                    if (v >= 0)
+                        multiply_add(sums, x[((c * in[0] + d) * in[1] + h) * in[2] + v],
+                                     weight + (((c * kernel[0] + t) * kernel[1] + r) * kernel[2] + s) * w->n_out,
+                                     w->n_out);
+                }
             }
         }
 }
@@ -81,18 +89,16 @@ static void convolve_pixel(double *sums, const float *x, const float *weight, co
 static window window_of(const lg_plain_call *call, int64_t n_groups)
 {
     const lg_step *step = call->step;
-    const lg_conv_attrs *conv = &step->attrs.conv;
-    const lg_conv_transpose_attrs *back = &step->attrs.conv_transpose;
-    const int64_t *in = call->program->cells[step->inputs[0]].shape.dims;
-    window w = { step->weight.shape.dims + 2, conv->stride, conv->dilation, conv->pads,
-                 in[1] / n_groups, in[2], in[3], lg_step_channels(step) / n_groups, 0 };
+    const lg_cell *cells = call->program->cells;
+    int64_t in[LG_WORK_DIMS], out[LG_WORK_DIMS];
+    window w = { .slide = lg_step_sliding(call->program, step), .transposed = step->kind == LG_STEP_CONV_TRANSPOSE };
 
-    if (step->kind == LG_STEP_CONV_TRANSPOSE) {
-        w.stride = back->stride;
-        w.dilation = back->dilation;
-        w.pads = back->pads;
-        w.transposed = 1;
-    }
+    lg_work_dims(in, &cells[step->inputs[0]]);
+    lg_work_dims(out, &cells[step->output]);
+    memcpy(w.in, in + 2, sizeof(w.in));
+    memcpy(w.out, out + 2, sizeof(w.out));
+    w.n_in = in[1] / n_groups;
+    w.n_out = out[1] / n_groups;
     return w;
 }
 
@@ -101,24 +107,24 @@ static float finish(const lg_plain_call *call, double sum, int64_t i)
     return lg_act_apply(&call->step->act, call->residual ? sum + call->residual[i] : sum);
 }
 
-/* x (N,C,H,W) -> y (N,K,P,Q) */
+/* x (N,C,D,H,W) -> y (N,K,O,P,Q) */
 static void convolve(const lg_plain_call *call)
 {
     const int64_t n_groups = lg_step_groups(call->step);
     const window w = window_of(call, n_groups);
-    const int64_t *out = call->program->cells[call->step->output].shape.dims;
-    const int64_t row = w.n_in * w.kernel[0] * w.kernel[1];
+    const int64_t *kernel = w.slide.kernel, pixels = w.out[0] * w.out[1] * w.out[2];
+    const int64_t row = w.n_in * kernel[0] * kernel[1] * kernel[2], n_rows = w.out[0] * w.out[1];
     double *sums = call->scratch;
 
     for (int64_t unit = call->first; unit < call->end; unit++) {
-        const int64_t p = unit % out[2], group = unit / out[2], g = group % n_groups;
-        for (int64_t q = 0; q < out[3]; q++) {
+        const int64_t at = unit % n_rows, group = unit / n_rows, g = group % n_groups;
+        for (int64_t q = 0; q < w.out[2]; q++) {
             for (int64_t k = 0; k < w.n_out; k++)
                 sums[k] = call->bias[g * w.n_out + k];
-            convolve_pixel(sums, call->inputs[0] + group * w.n_in * w.height * w.width, call->weight + g * row * w.n_out,
-                           &w, p, q);
+            convolve_pixel(sums, call->inputs[0] + group * w.n_in * w.in[0] * w.in[1] * w.in[2],
+                           call->weight + g * row * w.n_out, &w, at / w.out[1], at % w.out[1], q);
             for (int64_t k = 0; k < w.n_out; k++) {
-                const int64_t i = ((group * w.n_out + k) * out[2] + p) * out[3] + q;
+                const int64_t i = (group * w.n_out + k) * pixels + at * w.out[2] + q;
                 call->y[i] = finish(call, sums[k], i);
             }
         }

@@ -55,7 +55,7 @@ static void clear_spare_lanes(const lg_plain_call *call)
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_planes planes = lg_planes_of(cell, LG_LAYOUT_BLOCKED, call->block);
     const int64_t used = cell->shape.dims[1] % call->block, per_sample = planes.n / cell->shape.dims[0];
-    const int64_t pixels = planes.height * planes.width;
+    const int64_t pixels = lg_planes_pixels(&planes);
 
     for (int64_t n = per_sample - 1; used > 0 && n < planes.n; n += per_sample)
         for (int64_t i = 0; i < pixels; i++)

@@ -60,7 +60,7 @@ static int64_t units_of(const lg_plain_call *call)
     switch (step->kind) {
     case LG_STEP_CONV:
     case LG_STEP_CONV_TRANSPOSE: /* rows of a group's channels */
-        return out->shape.dims[0] * lg_step_groups(step) * out->shape.dims[2];
+        return out->shape.dims[0] * lg_step_groups(step) * planes.extents[0] * planes.extents[1];
     case LG_STEP_LINEAR: /* rows */
     case LG_STEP_MATMUL:
         return product(out->shape.dims, out->shape.n_dims - 1);
@@ -77,7 +77,7 @@ static int64_t units_of(const lg_plain_call *call)
     case LG_STEP_ADAPTIVE_MAX_POOL:
     case LG_STEP_PAD:
     case LG_STEP_UPSAMPLE:
-        return planes.n * planes.height;
+        return planes.n * planes.extents[0] * planes.extents[1];
     case LG_STEP_SOFTMAX: /* runs along the axis */
         return out->elements / out->shape.dims[step->attrs.axis.axis];
     case LG_STEP_LAYER_NORM: /* rows */
@@ -85,7 +85,7 @@ static int64_t units_of(const lg_plain_call *call)
     case LG_STEP_GROUP_NORM: /* groups */
         return out->shape.dims[0] * step->attrs.group_norm.groups;
     default: /* elements in memory */
-        return planes.n * planes.height * planes.width * planes.lanes;
+        return lg_planes_elements(&planes);
     }
 }
 

@@ -1,6 +1,6 @@
 /* plain_walk.c: how data in a layout lies in memory, and how it is walked.
  *
- * What newcomers get wrong: layouts are of images. Everything else is row-major, in whatever layout it is asked for. */
+ * What newcomers get wrong: layouts are of images and volumes. Everything else is row-major, in whatever layout it is asked for. */
 #include <string.h>
 
 #include "engine/plain.h"
@@ -12,36 +12,52 @@ static int64_t n_blocks(int64_t n_channels, int block)
 
 lg_planes lg_planes_of(const lg_cell *cell, lg_layout layout, int block)
 {
-    int64_t d[4];
+    int64_t d[LG_WORK_DIMS];
 
     lg_work_dims(d, cell);
     switch (layout) {
     case LG_LAYOUT_NHWC:
-        return (lg_planes){ d[0], d[2], d[3], d[1] };
+        return (lg_planes){ d[0], { d[2], d[3], d[4] }, d[1] };
     case LG_LAYOUT_BLOCKED:
-        return (lg_planes){ d[0] * n_blocks(d[1], block), d[2], d[3], block };
+        return (lg_planes){ d[0] * n_blocks(d[1], block), { d[2], d[3], d[4] }, block };
     default:
-        return (lg_planes){ d[0] * d[1], d[2], d[3], 1 };
+        return (lg_planes){ d[0] * d[1], { d[2], d[3], d[4] }, 1 };
     }
+}
+
+int64_t lg_planes_pixels(const lg_planes *planes)
+{
+    return planes->extents[0] * planes->extents[1] * planes->extents[2];
+}
+
+int64_t lg_planes_elements(const lg_planes *planes)
+{
+    return planes->n * lg_planes_pixels(planes) * planes->lanes;
 }
 
 lg_shape lg_memory_shape(const lg_cell *cell, lg_layout layout, int block)
 {
-    int64_t d[4];
+    const int n_axes = lg_cell_axes(cell);
+    int64_t d[LG_WORK_DIMS];
+    lg_shape shape = { 0, { 0 } };
 
-    if (layout == LG_LAYOUT_PLAIN || (layout == LG_LAYOUT_NHWC && cell->shape.n_dims != 4))
+    if (layout == LG_LAYOUT_PLAIN || (layout == LG_LAYOUT_NHWC && n_axes == 0))
         return cell->shape; /* without rows and columns both are the same */
     lg_work_dims(d, cell);
-    if (layout == LG_LAYOUT_NHWC)
-        return (lg_shape){ 4, { d[0], d[2], d[3], d[1] } };
-    return (lg_shape){ 5, { d[0], n_blocks(d[1], block), d[2], d[3], block } };
+    shape.dims[shape.n_dims++] = d[0];
+    if (layout == LG_LAYOUT_BLOCKED)
+        shape.dims[shape.n_dims++] = n_blocks(d[1], block);
+    for (int i = n_axes == 3 ? 2 : 3; i < LG_WORK_DIMS; i++)
+        shape.dims[shape.n_dims++] = d[i];
+    shape.dims[shape.n_dims++] = layout == LG_LAYOUT_BLOCKED ? block : d[1];
+    return shape;
 }
 
 int lg_memory_axis(const lg_cell *cell, lg_layout layout, int axis)
 {
-    if (layout != LG_LAYOUT_NHWC || cell->shape.n_dims != 4 || axis == 0)
+    if (layout != LG_LAYOUT_NHWC || lg_cell_axes(cell) == 0 || axis == 0)
         return axis;
-    return axis == 1 ? 3 : axis - 1;
+    return axis == 1 ? cell->shape.n_dims - 1 : axis - 1;
 }
 
 void lg_walk_start(lg_walk *walk, int n, const int64_t *extents, const int64_t *a, const int64_t *b)

@@ -1,4 +1,4 @@
-/* plain_windows.c: ops on rows and columns, a channel at a time: pools, padding, resizing.
+/* plain_windows.c: ops on the spatial axes, a channel at a time: pools, padding, resizing. An image's depth is 1.
  *
  * In any layout an image is a number of planes of pixels, each of `lanes` values that are treated alike (lg_planes), so
  * one kernel serves all layouts and its innermost loop runs over the lanes.
@@ -10,95 +10,87 @@
 
 #include "engine/plain.h"
 
-/* The pixels of a window: rows top, top + step[0] .. below bottom, columns alike. */
+/* The pixels of a window: along each axis first, first + step .. below end. */
 typedef struct window {
-    int64_t top, left, bottom, right, step[2];
+    int64_t first[LG_MAX_AXES], end[LG_MAX_AXES], step[LG_MAX_AXES];
 } window;
+
+/* Row (d,h) of the pixels that `plane` starts. */
+static const float *row_at(const float *plane, const lg_planes *in, int64_t d, int64_t h)
+{
+    return plane + (d * in->extents[1] + h) * in->extents[2] * in->lanes;
+}
 
 static void max_window(float *y, const float *plane, const lg_planes *in, const window *w)
 {
     for (int64_t l = 0; l < in->lanes; l++)
         y[l] = -INFINITY;
-    for (int64_t h = w->top; h < w->bottom; h += w->step[0])
-        for (int64_t v = w->left; v < w->right; v += w->step[1]) {
-            const float *x = plane + (h * in->width + v) * in->lanes;
-            for (int64_t l = 0; l < in->lanes; l++)
-                y[l] = x[l] > y[l] || isnan(x[l]) ? x[l] : y[l];
-        }
+    for (int64_t d = w->first[0]; d < w->end[0]; d += w->step[0])
+        for (int64_t h = w->first[1]; h < w->end[1]; h += w->step[1])
+            for (int64_t v = w->first[2]; v < w->end[2]; v += w->step[2]) {
+                const float *x = row_at(plane, in, d, h) + v * in->lanes;
+                for (int64_t l = 0; l < in->lanes; l++)
+                    y[l] = x[l] > y[l] || isnan(x[l]) ? x[l] : y[l];
+            }
 }
 
 static void mean_window(float *y, const float *plane, const lg_planes *in, const window *w, int64_t count, double *sums)
 {
     memset(sums, 0, (size_t)in->lanes * sizeof(*sums));
-    for (int64_t h = w->top; h < w->bottom; h += w->step[0])
-        for (int64_t v = w->left; v < w->right; v += w->step[1]) {
-            const float *x = plane + (h * in->width + v) * in->lanes;
-            for (int64_t l = 0; l < in->lanes; l++)
-                sums[l] += x[l];
-        }
+    for (int64_t d = w->first[0]; d < w->end[0]; d += w->step[0])
+        for (int64_t h = w->first[1]; h < w->end[1]; h += w->step[1])
+            for (int64_t v = w->first[2]; v < w->end[2]; v += w->step[2]) {
+                const float *x = row_at(plane, in, d, h) + v * in->lanes;
+                for (int64_t l = 0; l < in->lanes; l++)
+                    sums[l] += x[l];
+            }
     for (int64_t l = 0; l < in->lanes; l++)
         y[l] = count > 0 ? (float)(sums[l] / (double)count) : 0.0f;
 }
 
-/* What of a sliding window at output row p (or column: axis 1) lies inside, from *first on; returns how many rows count
- * for the mean. */
-static int64_t clip_window(int64_t *first, int64_t *end, const lg_pool_attrs *pool, int axis, int64_t p, int64_t extent)
+/* What of a sliding window at place p along an axis lies inside; returns how many places count for the mean. */
+static int64_t clip_window(window *w, const lg_sliding *s, int include_pad, int axis, int64_t p, int64_t extent)
 {
-    const int64_t start = p * pool->stride[axis] - pool->pads[axis], step = pool->dilation[axis];
-    const int64_t stop = start + (pool->kernel[axis] - 1) * step + 1, padded = extent + pool->pads[2 + axis];
-    int64_t n_inside;
+    const int64_t start = p * s->stride[axis] - s->before[axis], step = s->dilation[axis];
+    const int64_t stop = start + (s->kernel[axis] - 1) * step + 1, padded = extent + s->after[axis];
 
-    *first = start < 0 ? start + (-start + step - 1) / step * step : start;
-    *end = stop < extent ? stop : extent;
-    n_inside = *end > *first ? (*end - *first + step - 1) / step : 0;
-    if (!pool->count_include_pad)
-        return n_inside;
+    w->first[axis] = start < 0 ? start + (-start + step - 1) / step * step : start;
+    w->end[axis] = stop < extent ? stop : extent;
+    w->step[axis] = step;
+    if (!include_pad)
+        return w->end[axis] > w->first[axis] ? (w->end[axis] - w->first[axis] + step - 1) / step : 0;
     return ((stop < padded ? stop : padded) - start + step - 1) / step;
 }
 
-/* Rows and columns that output pixel (p,q) looks at; returns how many pixels count for a mean. */
-typedef int64_t (*window_at)(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
-                             int64_t q);
-
-static int64_t sliding_window(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
-                              int64_t q)
+/* Place p of P over H: [floor(p*H/P), ceil((p+1)*H/P)), as torch cuts it. */
+static int64_t adaptive_window(window *w, int axis, int64_t p, int64_t n, int64_t extent)
 {
-    const lg_pool_attrs *pool = &step->attrs.pool;
-    int64_t rows, columns;
-
-    (void)out;
-    rows = clip_window(&w->top, &w->bottom, pool, 0, p, in->height);
-    columns = clip_window(&w->left, &w->right, pool, 1, q, in->width);
-    w->step[0] = pool->dilation[0];
-    w->step[1] = pool->dilation[1];
-    return rows * columns;
+    w->first[axis] = p * extent / n;
+    w->end[axis] = ((p + 1) * extent + n - 1) / n;
+    w->step[axis] = 1;
+    return w->end[axis] - w->first[axis];
 }
 
-/* Window p of P over H: [floor(p*H/P), ceil((p+1)*H/P)), as torch cuts it. */
-static int64_t adaptive_window(window *w, const lg_step *step, const lg_planes *in, const lg_planes *out, int64_t p,
-                               int64_t q)
-{
-    (void)step;
-    w->top = p * in->height / out->height;
-    w->bottom = ((p + 1) * in->height + out->height - 1) / out->height;
-    w->left = q * in->width / out->width;
-    w->right = ((q + 1) * in->width + out->width - 1) / out->width;
-    w->step[0] = w->step[1] = 1;
-    return (w->bottom - w->top) * (w->right - w->left);
-}
-
-static void reduce_windows(const lg_plain_call *call, window_at at, int largest)
+/* Rows of output pixels; `adaptive`: windows that divide the input instead of sliding. */
+static void reduce_windows(const lg_plain_call *call, int adaptive, int largest)
 {
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[step->output], call->out, call->block);
-    float *y = call->y + call->first * out.width * out.lanes;
+    const int64_t rows = out.extents[0] * out.extents[1];
+    const lg_sliding slide = lg_step_sliding(call->program, step);
+    float *y = call->y + call->first * out.extents[2] * out.lanes;
 
     for (int64_t row = call->first; row < call->end; row++) {
-        const float *plane = call->inputs[0] + row / out.height * in.height * in.width * in.lanes;
-        for (int64_t q = 0; q < out.width; q++, y += out.lanes) {
+        const float *plane = call->inputs[0] + row / rows * lg_planes_pixels(&in) * in.lanes;
+        int64_t at[LG_MAX_AXES] = { row % rows / out.extents[1], row % out.extents[1], 0 };
+        for (; at[2] < out.extents[2]; at[2]++, y += out.lanes) {
+            int64_t count = 1;
             window w;
-            const int64_t count = at(&w, step, &in, &out, row % out.height, q);
+            for (int i = 0; i < LG_MAX_AXES; i++)
+                count *= adaptive ? adaptive_window(&w, i, at[i], out.extents[i], in.extents[i])
+                                  : clip_window(&w, &slide, step->attrs.pool.count_include_pad, i, at[i],
+                                                in.extents[i]);
             if (largest)
                 max_window(y, plane, &in, &w);
             else
@@ -109,12 +101,12 @@ static void reduce_windows(const lg_plain_call *call, window_at at, int largest)
 
 void lg_plain_pool(const lg_plain_call *call)
 {
-    reduce_windows(call, sliding_window, call->step->kind == LG_STEP_MAX_POOL);
+    reduce_windows(call, 0, call->step->kind == LG_STEP_MAX_POOL);
 }
 
 void lg_plain_adaptive(const lg_plain_call *call)
 {
-    reduce_windows(call, adaptive_window, call->step->kind == LG_STEP_ADAPTIVE_MAX_POOL);
+    reduce_windows(call, 1, call->step->kind == LG_STEP_ADAPTIVE_MAX_POOL);
 }
 
 static float *fill(float *y, int64_t n, float value)
@@ -126,22 +118,23 @@ static float *fill(float *y, int64_t n, float value)
 
 void lg_plain_pad(const lg_plain_call *call)
 {
-    const int64_t *pads = call->step->attrs.pad.pads;
+    const lg_sliding pad = lg_step_sliding(call->program, call->step);
     const float value = (float)call->step->attrs.pad.value;
     const lg_planes in = lg_planes_of(&call->program->cells[call->step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[call->step->output], call->out, call->block);
-    float *y = call->y + call->first * out.width * out.lanes;
+    const int64_t rows = out.extents[0] * out.extents[1], length = in.extents[2] * in.lanes;
+    float *y = call->y + call->first * out.extents[2] * out.lanes;
 
     for (int64_t row = call->first; row < call->end; row++) {
-        const int64_t h = row % out.height - pads[0];
-        if (h < 0 || h >= in.height) {
-            y = fill(y, out.width * out.lanes, value);
+        const float *plane = call->inputs[0] + row / rows * lg_planes_pixels(&in) * in.lanes;
+        const int64_t d = row % rows / out.extents[1] - pad.before[0], h = row % out.extents[1] - pad.before[1];
+        if (d < 0 || d >= in.extents[0] || h < 0 || h >= in.extents[1]) {
+            y = fill(y, out.extents[2] * out.lanes, value);
             continue;
         }
-        y = fill(y, pads[1] * out.lanes, value);
-        memcpy(y, call->inputs[0] + (row / out.height * in.height + h) * in.width * in.lanes,
-               (size_t)(in.width * in.lanes) * sizeof(*y));
-        y = fill(y + in.width * in.lanes, pads[3] * out.lanes, value);
+        y = fill(y, pad.before[2] * out.lanes, value);
+        memcpy(y, row_at(plane, &in, d, h), (size_t)length * sizeof(*y));
+        y = fill(y + length, pad.after[2] * out.lanes, value);
     }
 }
 
@@ -187,6 +180,15 @@ static void blend_rows(float *restrict y, const double *top, const double *botto
         y[i] = (float)((1.0 - share) * top[i] + share * bottom[i]);
 }
 
+/* The same between two planes, each between its rows top and bottom. */
+static void blend_planes(float *restrict y, const double *const near[2], const double *const far[2], double down,
+                         double deep, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)((1.0 - deep) * ((1.0 - down) * near[0][i] + down * near[1][i]) +
+                       deep * ((1.0 - down) * far[0][i] + down * far[1][i]));
+}
+
 static void nearest_row(float *restrict y, const float *restrict x, const between *columns, int64_t n, int64_t n_lanes)
 {
     for (int64_t q = 0; n_lanes == 1 && q < n; q++)
@@ -195,34 +197,41 @@ static void nearest_row(float *restrict y, const float *restrict x, const betwee
         memcpy(y + q * n_lanes, x + columns[q].low * n_lanes, (size_t)n_lanes * sizeof(*y));
 }
 
-/* Several output rows look between the same two input rows: these are stretched once and kept, one with an even and one
- * with an odd number. Scratch memory: the columns, and the two rows. */
+/* Several output rows look between the same input rows: these are stretched once and kept, by whether the number of their
+ * plane and their own are even or odd. Scratch memory: the columns, and these rows. */
 void lg_plain_upsample(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);
     const lg_planes out = lg_planes_of(&call->program->cells[step->output], call->out, call->block);
-    const int64_t n = out.width * out.lanes;
+    const int64_t per_plane = out.extents[0] * out.extents[1], n = out.extents[2] * out.lanes;
     between *columns = call->scratch;
-    double *rows[2] = { (double *)(void *)(columns + out.width), (double *)(void *)(columns + out.width) + n };
-    int64_t held[2] = { -1, -1 };
+    double *rows = (double *)(void *)(columns + out.extents[2]);
+    int64_t held[4] = { -1, -1, -1, -1 };
 
-    for (int64_t q = 0; q < out.width; q++)
-        columns[q] = look(step, q, in.width, out.width);
+    for (int64_t q = 0; q < out.extents[2]; q++)
+        columns[q] = look(step, q, in.extents[2], out.extents[2]);
     for (int64_t row = call->first; row < call->end; row++) {
-        const between v = look(step, row % out.height, in.height, out.height);
-        const float *plane = call->inputs[0] + row / out.height * in.height * in.width * in.lanes;
-        const int64_t needed[2] = { v.low, v.high };
+        const int64_t image = row / per_plane;
+        const between d = look(step, row % per_plane / out.extents[1], in.extents[0], out.extents[0]);
+        const between v = look(step, row % out.extents[1], in.extents[1], out.extents[1]);
+        const float *plane = call->inputs[0] + image * lg_planes_pixels(&in) * in.lanes;
+        const double *found[2][2];
         if (step->attrs.upsample.mode == LG_UPSAMPLE_NEAREST) {
-            nearest_row(call->y + row * n, plane + v.low * in.width * in.lanes, columns, out.width, out.lanes);
+            nearest_row(call->y + row * n, row_at(plane, &in, d.low, v.low), columns, out.extents[2], out.lanes);
             continue;
         }
-        for (int k = 0; k < 2; k++) {
-            const int64_t parity = needed[k] % 2, which = row / out.height * in.height + needed[k];
-            if (held[parity] != which)
-                stretch_row(rows[parity], plane + needed[k] * in.width * in.lanes, columns, out.width, out.lanes);
-            held[parity] = which;
+        for (int k = 0; k < (d.share > 0.0 ? 4 : 2); k++) {
+            const int64_t at = k / 2 ? d.high : d.low, h = k % 2 ? v.high : v.low, slot = at % 2 * 2 + h % 2;
+            const int64_t which = (image * in.extents[0] + at) * in.extents[1] + h;
+            if (held[slot] != which)
+                stretch_row(rows + slot * n, row_at(plane, &in, at, h), columns, out.extents[2], out.lanes);
+            held[slot] = which;
+            found[k / 2][k % 2] = rows + slot * n;
         }
-        blend_rows(call->y + row * n, rows[v.low % 2], rows[v.high % 2], v.share, n);
+        if (d.share > 0.0)
+            blend_planes(call->y + row * n, found[0], found[1], v.share, d.share, n);
+        else
+            blend_rows(call->y + row * n, found[0][0], found[0][1], v.share, n);
     }
 }

@@ -53,6 +53,57 @@ void lg_step_describe(lg_str *out, const lg_step *step)
         lg_str_appendf(out, ", %s", lg_act_name(step->act.kind));
 }
 
+int lg_cell_axes(const lg_cell *cell)
+{
+    return cell->shape.n_dims == 4 || cell->shape.n_dims == 5 ? cell->shape.n_dims - 2 : 0;
+}
+
+/* Attributes that list axes, NULL where a step has none. */
+typedef struct lists {
+    const int64_t *kernel, *stride, *dilation, *pads, *output_padding;
+} lists;
+
+static lists lists_of(const lg_step *step)
+{
+    const lg_attrs *attrs = &step->attrs;
+
+    switch (step->kind) {
+    case LG_STEP_CONV:
+        return (lists){ step->weight.shape.dims + 2, attrs->conv.stride, attrs->conv.dilation, attrs->conv.pads, NULL };
+    case LG_STEP_CONV_TRANSPOSE:
+        return (lists){ step->weight.shape.dims + 2, attrs->conv_transpose.stride, attrs->conv_transpose.dilation,
+                        attrs->conv_transpose.pads, attrs->conv_transpose.output_padding };
+    case LG_STEP_MAX_POOL:
+    case LG_STEP_AVG_POOL:
+        return (lists){ attrs->pool.kernel, attrs->pool.stride, attrs->pool.dilation, attrs->pool.pads, NULL };
+    case LG_STEP_PAD:
+        return (lists){ NULL, NULL, NULL, attrs->pad.pads, NULL };
+    default:
+        return (lists){ NULL, NULL, NULL, NULL, NULL };
+    }
+}
+
+lg_sliding lg_step_sliding(const lg_program *program, const lg_step *step)
+{
+    const lists from = lists_of(step);
+    const int n = lg_cell_axes(&program->cells[step->output]);
+    lg_sliding s = { { 1, 1, 1 }, { 1, 1, 1 }, { 1, 1, 1 }, { 0 }, { 0 } };
+
+    for (int i = 0; i < n; i++) {
+        const int to = LG_MAX_AXES - n + i;
+        if (from.kernel) {
+            s.kernel[to] = from.kernel[i];
+            s.stride[to] = from.stride[i];
+            s.dilation[to] = from.dilation[i];
+        }
+        if (from.pads) {
+            s.before[to] = from.pads[i];
+            s.after[to] = from.pads[n + i] - (from.output_padding ? from.output_padding[i] : 0);
+        }
+    }
+    return s;
+}
+
 int lg_step_is_layer(const lg_step *step)
 {
     return step->kind == LG_STEP_CONV || step->kind == LG_STEP_CONV_TRANSPOSE || step->kind == LG_STEP_LINEAR;

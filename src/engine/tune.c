@@ -287,7 +287,7 @@ done:
 lego_status lg_tune_reorders(lg_reorder_costs *costs, lg_tuner *tuner, const lg_cell *cell)
 {
     lg_work work;
-    int64_t dims[4];
+    int64_t dims[LG_WORK_DIMS];
     lego_status status = LEGO_OK;
 
     lg_work_dims(dims, cell);

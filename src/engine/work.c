@@ -21,86 +21,75 @@ const char *lg_layout_name(lg_layout layout)
     return names[layout];
 }
 
-void lg_work_dims(int64_t dims[4], const lg_cell *cell)
+void lg_work_dims(int64_t dims[LG_WORK_DIMS], const lg_cell *cell)
 {
-    int64_t n = cell->shape.dims[0];
+    const int64_t n = cell->shape.dims[0];
+    const int n_axes = lg_cell_axes(cell);
 
-    if (cell->shape.n_dims == 4) {
-        memcpy(dims, cell->shape.dims, 4 * sizeof(*dims));
-        return;
-    }
     dims[0] = n;
-    dims[1] = n > 0 ? cell->elements / n : 0;
-    dims[2] = dims[3] = 1;
+    dims[1] = n_axes > 0 ? cell->shape.dims[1] : n > 0 ? cell->elements / n : 0;
+    dims[2] = dims[3] = dims[4] = 1;
+    for (int i = 0; i < n_axes; i++)
+        dims[LG_WORK_DIMS - n_axes + i] = cell->shape.dims[2 + i];
+}
+
+static int64_t pixels(const int64_t dims[LG_WORK_DIMS])
+{
+    return dims[2] * dims[3] * dims[4];
+}
+
+int64_t lg_work_area(const lg_work *work)
+{
+    return work->window.kernel[0] * work->window.kernel[1] * work->window.kernel[2];
+}
+
+int lg_work_has_depth(const lg_work *work)
+{
+    return work->in[2] > 1 || work->out[2] > 1 || work->window.kernel[0] > 1 || work->window.before[0] > 0;
 }
 
 int32_t lg_work_input(const lg_program *program, const lg_step *step, int index)
 {
     const lg_cell *cell = &program->cells[step->inputs[index]];
 
-    /* (N,C,H,W) flattened whole: the layer multiplies the image itself, in whatever layout. */
+    /* An image or a volume flattened whole: the layer multiplies the image itself, in whatever layout. */
     if (step->kind == LG_STEP_LINEAR && cell->shape.n_dims == 2)
         return cell->base;
     return step->inputs[index];
 }
 
-int lg_layouts_coincide(const int64_t dims[4], lg_layout a, lg_layout b, int block)
+int lg_layouts_coincide(const int64_t dims[LG_WORK_DIMS], lg_layout a, lg_layout b, int block)
 {
     if (a == b)
         return 1;
     if (a == LG_LAYOUT_BLOCKED || b == LG_LAYOUT_BLOCKED)
-        return dims[2] * dims[3] == 1 && dims[1] % block == 0;
-    return dims[2] * dims[3] == 1 || dims[1] == 1;
+        return pixels(dims) == 1 && dims[1] % block == 0;
+    return pixels(dims) == 1 || dims[1] == 1;
 }
 
 /* --- geometry of steps --- */
 
-static void set_conv(lg_work *work, const lg_step *step)
+static void set_conv(lg_work *work, const lg_program *program, const lg_step *step)
 {
-    const lg_conv_attrs *conv = &step->attrs.conv;
-
-    work->kind = LG_WORK_CONV;
-    work->groups = conv->groups;
-    for (int i = 0; i < 2; i++) {
-        work->kernel[i] = step->weight.shape.dims[2 + i];
-        work->stride[i] = conv->stride[i];
-        work->dilation[i] = conv->dilation[i];
-    }
-    memcpy(work->pads, conv->pads, sizeof(work->pads));
-}
-
-/* Padding cuts the output; output_padding, which adds to it, is less padding behind. */
-static void set_conv_transpose(lg_work *work, const lg_step *step)
-{
-    const lg_conv_transpose_attrs *conv = &step->attrs.conv_transpose;
-
-    work->kind = LG_WORK_CONV_TRANSPOSE;
-    work->groups = conv->groups;
-    for (int i = 0; i < 2; i++) {
-        work->kernel[i] = step->weight.shape.dims[2 + i];
-        work->stride[i] = conv->stride[i];
-        work->dilation[i] = conv->dilation[i];
-        work->pads[i] = conv->pads[i];
-        work->pads[2 + i] = conv->pads[2 + i] - conv->output_padding[i];
-    }
+    work->kind = step->kind == LG_STEP_CONV ? LG_WORK_CONV : LG_WORK_CONV_TRANSPOSE;
+    work->groups = lg_step_groups(step);
+    work->window = lg_step_sliding(program, step);
 }
 
 /* ceil_mode makes windows hang over: the padding that the output extent asks for, which may exceed the attribute. */
-static void set_pool(lg_work *work, const lg_step *step)
+static void set_pool(lg_work *work, const lg_program *program, const lg_step *step)
 {
-    const lg_pool_attrs *pool = &step->attrs.pool;
+    const lg_sliding asked = lg_step_sliding(program, step);
     int overhang = 0, dilated = 0;
 
     work->kind = step->kind == LG_STEP_MAX_POOL ? LG_WORK_MAX_POOL : LG_WORK_AVG_POOL;
-    work->exclude_pad = !pool->count_include_pad;
-    for (int i = 0; i < 2; i++) {
-        int64_t needed = (work->out[2 + i] - 1) * pool->stride[i] + pool->kernel[i] - work->in[2 + i] - pool->pads[i];
-        work->kernel[i] = pool->kernel[i];
-        work->stride[i] = pool->stride[i];
-        work->pads[i] = pool->pads[i];
-        work->pads[2 + i] = needed > 0 ? needed : 0;
-        overhang |= needed > pool->pads[2 + i];
-        dilated |= pool->dilation[i] != 1;
+    work->exclude_pad = !step->attrs.pool.count_include_pad;
+    work->window = asked;
+    for (int i = 0; i < LG_MAX_AXES; i++) {
+        const int64_t needed = (work->out[2 + i] - 1) * asked.stride[i] + asked.kernel[i] - work->in[2 + i] - asked.before[i];
+        work->window.after[i] = needed > 0 ? needed : 0;
+        overhang |= needed > asked.after[i];
+        dilated |= asked.dilation[i] != 1;
     }
     if (dilated || (work->kind == LG_WORK_AVG_POOL && overhang && !work->exclude_pad))
         work->kind = LG_WORK_HOST; /* such windows are counted differently by kernel libraries */
@@ -109,13 +98,20 @@ static void set_pool(lg_work *work, const lg_step *step)
 static void set_adaptive(lg_work *work)
 {
     work->kind = LG_WORK_AVG_POOL;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < LG_MAX_AXES; i++) {
         if (work->out[2 + i] < 1 || work->in[2 + i] % work->out[2 + i] != 0) {
             work->kind = LG_WORK_HOST; /* windows of unequal size */
             return;
         }
-        work->kernel[i] = work->stride[i] = work->in[2 + i] / work->out[2 + i];
+        work->window.kernel[i] = work->window.stride[i] = work->in[2 + i] / work->out[2 + i];
     }
+}
+
+static void set_flat(int64_t dims[LG_WORK_DIMS], int64_t rows, int64_t columns)
+{
+    dims[0] = rows;
+    dims[1] = columns;
+    dims[2] = dims[3] = dims[4] = 1;
 }
 
 /* Rows of a linear layer that is no whole flatten: every extent but the last. */
@@ -124,16 +120,12 @@ static void set_linear(lg_work *work, const lg_program *program, const lg_step *
     const lg_cell *input = &program->cells[step->inputs[0]];
 
     work->kind = LG_WORK_LINEAR;
-    work->out[1] = step->weight.shape.dims[0];
-    work->out[0] = work->out[1] > 0 ? program->cells[step->output].elements / work->out[1] : 0;
-    work->out[2] = work->out[3] = 1;
-    if (input->shape.n_dims != 2) {
-        work->in[0] = work->out[0];
-        work->in[1] = step->weight.shape.dims[1];
-        work->in[2] = work->in[3] = 1;
-    }
-    work->kernel[0] = work->in[2];
-    work->kernel[1] = work->in[3];
+    const int64_t n_out = step->weight.shape.dims[0];
+
+    set_flat(work->out, n_out > 0 ? program->cells[step->output].elements / n_out : 0, n_out);
+    if (input->shape.n_dims != 2)
+        set_flat(work->in, work->out[0], step->weight.shape.dims[1]);
+    memcpy(work->window.kernel, work->in + 2, sizeof(work->window.kernel));
 }
 
 /* What the kernel library knows of a sum or product: two values of one shape. */
@@ -152,11 +144,11 @@ static void set_matmul(lg_work *work, const lg_program *program, const lg_step *
     const int last = out->n_dims - 1;
 
     work->kind = LG_WORK_MATMUL;
-    work->in[0] = work->out[0] = program->cells[step->output].elements / (out->dims[last] * out->dims[last - 1]);
-    work->in[1] = work->out[1] = out->dims[last - 1];
-    work->in[2] = a->dims[last];
-    work->out[2] = out->dims[last];
-    work->in[3] = work->out[3] = 1;
+    set_flat(work->out, program->cells[step->output].elements / (out->dims[last] * out->dims[last - 1]),
+             out->dims[last - 1]);
+    set_flat(work->in, work->out[0], work->out[1]);
+    work->in[3] = a->dims[last];
+    work->out[3] = out->dims[last];
 }
 
 static void set_softmax(lg_work *work, const lg_program *program, const lg_step *step)
@@ -169,15 +161,13 @@ static void set_softmax(lg_work *work, const lg_program *program, const lg_step 
         inner *= cell->shape.dims[i];
     if (inner == 1)
         work->layouts |= 1u << LG_LAYOUT_PLAIN;
-    if (axis == 1 && cell->shape.n_dims == 4)
+    if (axis == 1 && lg_cell_axes(cell) > 0)
         work->layouts |= 1u << LG_LAYOUT_NHWC;
     if (work->layouts == 0)
         return;
     work->kind = LG_WORK_SOFTMAX;
-    work->in[0] = work->out[0] = cell->elements / n;
-    work->in[1] = work->out[1] = n;
-    for (int i = 2; i < 4; i++)
-        work->in[i] = work->out[i] = 1;
+    set_flat(work->in, cell->elements / n, n);
+    set_flat(work->out, cell->elements / n, n);
 }
 
 static void set_layer_norm(lg_work *work, const lg_program *program, const lg_step *step)
@@ -190,20 +180,16 @@ static void set_layer_norm(lg_work *work, const lg_program *program, const lg_st
     work->kind = LG_WORK_LAYER_NORM;
     work->scales = lg_step_channels(step) > 0;
     work->eps = step->norm.eps;
-    work->in[0] = work->out[0] = cell->elements / n;
-    work->in[1] = work->out[1] = n;
-    for (int i = 2; i < 4; i++)
-        work->in[i] = work->out[i] = 1;
+    set_flat(work->in, cell->elements / n, n);
+    set_flat(work->out, cell->elements / n, n);
 }
 
 static void set_step(lg_work *work, const lg_program *program, const lg_step *step)
 {
     switch (step->kind) {
     case LG_STEP_CONV:
-        set_conv(work, step);
-        break;
     case LG_STEP_CONV_TRANSPOSE:
-        set_conv_transpose(work, step);
+        set_conv(work, program, step);
         break;
     case LG_STEP_MATMUL:
         set_matmul(work, program, step);
@@ -215,7 +201,7 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
         set_layer_norm(work, program, step);
         break;
     case LG_STEP_AFFINE:
-        if (program->cells[step->output].shape.n_dims != 4 && program->cells[step->output].shape.n_dims != 2)
+        if (lg_cell_axes(&program->cells[step->output]) == 0 && program->cells[step->output].shape.n_dims != 2)
             break;
         work->kind = LG_WORK_CONV;
         work->groups = work->in[1];
@@ -231,7 +217,7 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
         break;
     case LG_STEP_MAX_POOL:
     case LG_STEP_AVG_POOL:
-        set_pool(work, step);
+        set_pool(work, program, step);
         break;
     case LG_STEP_ADAPTIVE_AVG_POOL:
         set_adaptive(work);
@@ -249,12 +235,64 @@ static void set_plain(lg_work *work, const lg_program *program, const lg_step *s
     for (int in = 0; in < LG_N_LAYOUTS; in++)
         for (int out = 0; out < LG_N_LAYOUTS; out++) {
             double *us = &work->plain_us[in][out];
-            *us = step->kind == LG_STEP_CONV || step->kind == LG_STEP_LINEAR
+            *us = (step->kind == LG_STEP_CONV && !lg_work_has_depth(work)) || step->kind == LG_STEP_LINEAR
                       ? INFINITY /* the kernel library always has one */
                       : lg_plain_us(program, step, (lg_layout)in, (lg_layout)out, block);
             if (work->kind != LG_WORK_HOST)
                 *us *= GUESS_HANDICAP;
         }
+}
+
+static void join(int64_t dims[LG_WORK_DIMS], int axis)
+{
+    dims[3 + axis] *= dims[2 + axis];
+    dims[2 + axis] = 1;
+}
+
+/* No window moves or looks along the axis. */
+static int is_idle(const lg_sliding *w, int axis)
+{
+    return w->kernel[axis] == 1 && w->stride[axis] == 1 && w->before[axis] == 0 && w->after[axis] == 0;
+}
+
+/* Neighbouring axes along which nothing slides are one axis in every layout, so that most works over three axes are works
+ * over two: element by element, 1x1x1 convolutions, and the kx1x1 ones of (2+1)-dimensional networks. */
+static void join_axes(lg_work *work)
+{
+    lg_sliding *w = &work->window;
+
+    switch (work->kind) {
+    case LG_WORK_LINEAR: /* sees all positions at once */
+        join(work->in, 0);
+        w->kernel[1] *= w->kernel[0];
+        w->kernel[0] = 1;
+        return;
+    case LG_WORK_CONV:
+    case LG_WORK_CONV_TRANSPOSE:
+    case LG_WORK_BINARY:
+    case LG_WORK_ACT:
+    case LG_WORK_MAX_POOL:
+    case LG_WORK_AVG_POOL:
+        break;
+    default:
+        return;
+    }
+    if (is_idle(w, 0) && is_idle(w, 1)) {
+        join(work->in, 0);
+        join(work->out, 0);
+    } else if (!is_idle(w, 0) && is_idle(w, 1) && is_idle(w, 2)) { /* D x HW */
+        join(work->in, 1);
+        join(work->out, 1);
+        join(work->in, 0);
+        join(work->out, 0);
+        w->kernel[1] = w->kernel[0];
+        w->stride[1] = w->stride[0];
+        w->dilation[1] = w->dilation[0];
+        w->before[1] = w->before[0];
+        w->after[1] = w->after[0];
+        w->kernel[0] = w->stride[0] = w->dilation[0] = 1;
+        w->before[0] = w->after[0] = 0;
+    }
 }
 
 lg_work lg_work_of(const lg_program *program, const lg_step *step, int block)
@@ -269,21 +307,23 @@ lg_work lg_work_of(const lg_program *program, const lg_step *step, int block)
     work.residual = step->residual != LG_NONE;
     work.act = step->act;
     work.groups = 1;
-    for (int i = 0; i < 2; i++)
-        work.kernel[i] = work.stride[i] = work.dilation[i] = 1;
+    for (int i = 0; i < LG_MAX_AXES; i++)
+        work.window.kernel[i] = work.window.stride[i] = work.window.dilation[i] = 1;
     set_step(&work, program, step);
+    join_axes(&work);
     set_plain(&work, program, step, block);
     return work;
 }
 
-lg_work lg_work_reorder(const int64_t dims[4])
+lg_work lg_work_reorder(const int64_t dims[LG_WORK_DIMS])
 {
     lg_work work;
 
     memset(&work, 0, sizeof(work));
     work.kind = LG_WORK_REORDER;
     memcpy(work.in, dims, sizeof(work.in));
-    memcpy(work.out, dims, sizeof(work.out));
+    join(work.in, 0); /* the same bytes */
+    memcpy(work.out, work.in, sizeof(work.out));
     work.groups = 1;
     return work;
 }
@@ -292,14 +332,15 @@ lg_work lg_work_reorder(const int64_t dims[4])
 
 static int image(const lg_work *work)
 {
-    return work->in[2] * work->in[3] > 1 || work->out[2] * work->out[3] > 1;
+    return pixels(work->in) > 1 || pixels(work->out) > 1;
 }
 
 static int conv_candidates(lg_candidate *c, const lg_work *work, int block)
 {
+    const lg_sliding *w = &work->window;
     int64_t per_group = work->in[1] / work->groups;
-    int winograd = work->groups == 1 && work->kernel[0] == 3 && work->kernel[1] == 3 && work->stride[0] == 1 &&
-                   work->stride[1] == 1 && work->dilation[0] == 1 && work->dilation[1] == 1;
+    int winograd = work->groups == 1 && !lg_work_has_depth(work) && w->kernel[1] == 3 && w->kernel[2] == 3 &&
+                   w->stride[1] == 1 && w->stride[2] == 1 && w->dilation[1] == 1 && w->dilation[2] == 1;
     int n = 0;
 
     c[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
@@ -309,7 +350,7 @@ static int conv_candidates(lg_candidate *c, const lg_work *work, int block)
     if (winograd)
         for (int32_t i = 0; i < 2; i++)
             c[n++] = (lg_candidate){ LG_METHOD_WINOGRAD, i, LG_LAYOUT_BLOCKED, LG_LAYOUT_BLOCKED };
-    if (work->groups == 1 && work->kernel[0] * work->kernel[1] > 1 && work->out[0] * work->out[2] * work->out[3] <= 64)
+    if (work->groups == 1 && lg_work_area(work) > 1 && work->out[0] * pixels(work->out) <= 64)
         c[n++] = (lg_candidate){ LG_METHOD_GEMM, 0, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
     /* Narrow groups waste vector lanes: join as many as fill a block, if they divide. */
     if (work->groups > 1 && per_group > 1 && per_group < block)
@@ -369,6 +410,18 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
 
 /* --- keys --- */
 
+/* `n` leading entries and those of the spatial axes from `first` on. */
+static void list(char *text, size_t size, const int64_t *values, int first, int n, const char *separator)
+{
+    size_t length = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < n + LG_MAX_AXES && length < size; i++)
+        if (i < n || i >= n + first)
+            length += (size_t)snprintf(text + length, size - length, "%s%lld", length > 0 ? separator : "",
+                                       (long long)values[i]);
+}
+
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
     static const char *const kinds[] = {
@@ -385,7 +438,9 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         [LG_WORK_REORDER] = "reorder",
     };
     static const char *const binaries[] = { "add", "sub", "mul", "div" };
-    char act[64] = "", norm[64] = "";
+    const lg_sliding *w = &work->window;
+    const int first = lg_work_has_depth(work) ? 0 : 1; /* images: without the depth */
+    char in[112], out[112], kernel[64], stride[64], dilation[64], before[64], after[64], act[64] = "", norm[64] = "";
 
     if (work->act.a != 0.0f || work->act.b != 0.0f)
         snprintf(act, sizeof(act), " %s %g,%g", lg_act_name(work->act.kind), work->act.a, work->act.b);
@@ -393,17 +448,17 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         snprintf(act, sizeof(act), " %s", lg_act_name(work->act.kind));
     if (work->kind == LG_WORK_LAYER_NORM)
         snprintf(norm, sizeof(norm), " eps %a%s", work->eps, work->scales ? " scaled" : "");
-    return lg_key_format(key, "%s %lldx%lldx%lldx%lld>%lldx%lldx%lldx%lld %lldx%lld s%lldx%lld d%lldx%lld "
-                              "p%lld,%lld,%lld,%lld g%lld%s%s%s%s",
-                         work->kind == LG_WORK_BINARY ? binaries[work->binary] : kinds[work->kind],
-                         (long long)work->in[0], (long long)work->in[1], (long long)work->in[2],
-                         (long long)work->in[3], (long long)work->out[0], (long long)work->out[1],
-                         (long long)work->out[2], (long long)work->out[3], (long long)work->kernel[0],
-                         (long long)work->kernel[1], (long long)work->stride[0], (long long)work->stride[1],
-                         (long long)work->dilation[0], (long long)work->dilation[1], (long long)work->pads[0],
-                         (long long)work->pads[1], (long long)work->pads[2], (long long)work->pads[3],
-                         (long long)work->groups, work->exclude_pad ? " inside" : "", work->residual ? " sum" : "",
-                         act, norm);
+    list(in, sizeof(in), work->in, first, 2, "x");
+    list(out, sizeof(out), work->out, first, 2, "x");
+    list(kernel, sizeof(kernel), w->kernel, first, 0, "x");
+    list(stride, sizeof(stride), w->stride, first, 0, "x");
+    list(dilation, sizeof(dilation), w->dilation, first, 0, "x");
+    list(before, sizeof(before), w->before, first, 0, ",");
+    list(after, sizeof(after), w->after, first, 0, ",");
+    return lg_key_format(key, "%s %s>%s %s s%s d%s p%s,%s g%lld%s%s%s%s",
+                         work->kind == LG_WORK_BINARY ? binaries[work->binary] : kinds[work->kind], in, out, kernel,
+                         stride, dilation, before, after, (long long)work->groups, work->exclude_pad ? " inside" : "",
+                         work->residual ? " sum" : "", act, norm);
 }
 
 lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate)
@@ -436,7 +491,7 @@ static double conv_rate(const lg_work *work, const lg_candidate *candidate, int 
         if (work->in[1] < 2 * block || work->out[1] < 2 * block)
             return 0.9;
         /* The larger tile pays where the image has room for it. */
-        return (candidate->param == 1) == (work->out[2] * work->out[3] > 16) ? 2.0 : 1.5;
+        return (candidate->param == 1) == (pixels(work->out) > 16) ? 2.0 : 1.5;
     case LG_METHOD_GEMM:
         return 0.9;
     case LG_METHOD_MERGED:
@@ -466,17 +521,17 @@ double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int 
 {
     double in = padded_channels(work->in[1], candidate->in, block);
     double out = padded_channels(work->out[1], candidate->out, block);
-    double in_pixels = (double)(work->in[0] * work->in[2] * work->in[3]);
-    double out_pixels = (double)(work->out[0] * work->out[2] * work->out[3]);
+    double in_pixels = (double)(work->in[0] * pixels(work->in));
+    double out_pixels = (double)(work->out[0] * pixels(work->out));
     double bytes = in_pixels * in * sizeof(float) + out_pixels * out * sizeof(float) * (work->residual ? 2.0 : 1.0);
     double us = CALL_US + bytes / (GBYTES_PER_S * 1e3);
 
     if (candidate->method == LG_METHOD_HOST)
         return work->plain_us[candidate->in][candidate->out];
     if (work->kind == LG_WORK_MATMUL)
-        us += 2.0 * out_pixels * out * (double)work->in[2] / (GFLOPS_PER_THREAD * 1e3 * n_threads);
+        us += 2.0 * out_pixels * out * (double)work->in[3] / (GFLOPS_PER_THREAD * 1e3 * n_threads);
     if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_CONV_TRANSPOSE || work->kind == LG_WORK_LINEAR) {
-        double weights = out * in / (double)work->groups * (double)(work->kernel[0] * work->kernel[1]);
+        double weights = out * in / (double)work->groups * (double)lg_work_area(work);
         double pixels = work->kind == LG_WORK_CONV_TRANSPOSE ? in_pixels : out_pixels;
         us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (GBYTES_PER_S * 1e3);
         us += 2.0 * pixels * weights / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));

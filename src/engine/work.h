@@ -6,7 +6,7 @@
 #include "engine/cache.h"
 #include "engine/lower.h"
 
-/* How an activation (N,C,H,W) lies in memory. */
+/* How an activation (N,C,H,W) lies in memory; a volume (N,C,D,H,W) alike, with its depth in front of the rows. */
 typedef enum lg_layout {
     LG_LAYOUT_PLAIN,   /* row-major N C H W */
     LG_LAYOUT_NHWC,    /* channels innermost */
@@ -20,7 +20,7 @@ typedef enum lg_work_kind {
     LG_WORK_CONV,    /* also a per-channel affine: a depthwise 1x1 convolution */
     LG_WORK_CONV_TRANSPOSE,
     LG_WORK_LINEAR,
-    LG_WORK_MATMUL,  /* in (B,M,K), in2 (B,K,P) -> out (B,M,P) */
+    LG_WORK_MATMUL,  /* in (B,M,K), in2 (B,K,P) -> out (B,M,P), as B M 1 K 1 and B M 1 P 1 */
     LG_WORK_SOFTMAX, /* in = out = (rows,n): of each row */
     LG_WORK_LAYER_NORM, /* in = out = (rows,n): of each row */
     LG_WORK_BINARY,  /* of two equal shapes */
@@ -31,12 +31,13 @@ typedef enum lg_work_kind {
     LG_WORK_REORDER  /* in.layout -> out.layout; equal layouts: a copy */
 } lg_work_kind;
 
+#define LG_WORK_DIMS 5 /* N C D H W; an image's D is 1 */
+
 typedef struct lg_work {
     lg_work_kind kind;
-    int64_t in[4];     /* N C H W */
-    int64_t out[4];
-    int64_t kernel[2], stride[2], dilation[2]; /* dilation 1 = dense */
-    int64_t pads[4];   /* top, left, bottom, right: as the output extent needs them */
+    int64_t in[LG_WORK_DIMS];
+    int64_t out[LG_WORK_DIMS];
+    lg_sliding window; /* padding behind: as the output extent needs it */
     int64_t groups;
     int exclude_pad;   /* AVG_POOL: padding does not count */
     int residual;      /* out += what lies there */
@@ -68,14 +69,18 @@ typedef struct lg_candidate {
 lg_work lg_work_of(const lg_program *program, const lg_step *step, int block);
 /* All candidates worth a try on a machine whose blocks have `block` channels; returns how many. */
 int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work *work, int block);
-lg_work lg_work_reorder(const int64_t dims[4]);
+lg_work lg_work_reorder(const int64_t dims[LG_WORK_DIMS]);
+/* Its kernel sees more than one plane: a work over three spatial axes that is none over two. */
+int lg_work_has_depth(const lg_work *work);
+/* Positions of the kernel. */
+int64_t lg_work_area(const lg_work *work);
 
 /* The activation a step's input stands for: its base where a linear layer sees through a flatten. */
 int32_t lg_work_input(const lg_program *program, const lg_step *step, int index);
-/* A cell as (N,C,H,W): images as they are, everything else (N,rest,1,1). */
-void lg_work_dims(int64_t dims[4], const lg_cell *cell);
+/* A cell as (N,C,D,H,W): images and volumes as they are, everything else (N,rest,1,1,1). */
+void lg_work_dims(int64_t dims[LG_WORK_DIMS], const lg_cell *cell);
 /* Both layouts are the same bytes: nothing to reorder. */
-int lg_layouts_coincide(const int64_t dims[4], lg_layout a, lg_layout b, int block);
+int lg_layouts_coincide(const int64_t dims[LG_WORK_DIMS], lg_layout a, lg_layout b, int block);
 
 /* "conv 1x64x32x32 k64 3x3 s1x1 ..." and "winograd1 blocked>blocked". */
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work);

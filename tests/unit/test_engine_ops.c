@@ -314,7 +314,7 @@ static size_t memory_bytes(const lg_cell *cell, lg_layout layout)
 {
     const lg_planes planes = lg_planes_of(cell, layout, 16);
 
-    return (size_t)(planes.n * planes.height * planes.width * planes.lanes) * sizeof(float);
+    return (size_t)lg_planes_elements(&planes) * sizeof(float);
 }
 
 /* One step from layout to layout in one part and in many, more than it has units at times. */
