@@ -117,7 +117,7 @@ static lego_status write_node(lg_export *file, const lg_node *node)
 
     if (node->op->kind == LG_OP_CONSTANT) /* written where it is used */
         return LEGO_OK;
-    for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]) && node->op->n_axes < 3; t++)
+    for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         if (tables[t][node->op->kind])
             return tables[t][node->op->kind](file, node);
     return lg_error(LEGO_EUNSUPPORTED, "%s: node '%s' (%s) has no counterpart in ONNX%s", file->path, node->name,

@@ -187,6 +187,8 @@ const lg_op *lg_op_find(const char *name); /* NULL if unknown */
 const lg_op *lg_op_of_kind(lg_op_kind kind); /* of several, the one for images */
 /* The table of this kind for values of `n_axes` spatial axes; where there is none, as lg_op_of_kind(). */
 const lg_op *lg_op_of_axes(lg_op_kind kind, int n_axes);
+/* The same for a node with these inputs, whose first says how many axes there are. */
+const lg_op *lg_op_for(lg_op_kind kind, const lg_graph *graph, int n_inputs, const int32_t *inputs);
 const lg_op *lg_op_at(int index); /* in the order of the list; NULL behind its end */
 int lg_op_is_compressible(const lg_op *op); /* convolutions, linear: the layers that blocks are counted in */
 

@@ -426,7 +426,8 @@ static lego_status emit_named(int32_t *out, lg_onnx_node *node, char *name, lg_o
     *out = LG_NONE;
     if (!name)
         LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", node->name);
-    LG_TRY(lg_graph_add_node(out, node->import->graph, lg_op_of_kind(kind)->name, name, attrs, n_inputs, inputs,
+    LG_TRY(lg_graph_add_node(out, node->import->graph,
+                             lg_op_for(kind, node->import->graph, n_inputs, inputs)->name, name, attrs, n_inputs, inputs,
                              n_weights, weights));
 done:
     lg_free(name);

@@ -1,5 +1,5 @@
-/* Converters of ops that slide over or resize (N,C,H,W): convolutions, pools, padding, resizing. Convolutions and pools
- * over (N,C,W) become two-dimensional ones over (N,C,1,W), between two reshapes.
+/* Converters of ops that slide over or resize (N,C,H,W) or (N,C,D,H,W): convolutions, pools, padding, resizing. Those over
+ * (N,C,W) become two-dimensional ones over (N,C,1,W), between two reshapes.
  *
  * ONNX and torch, whose definitions our ops have, differ in three places, where only what both agree on is taken:
  *   auto_pad   SAME_* becomes explicit padding, computed from the input's extents as the ONNX standard writes it
@@ -14,7 +14,13 @@
 
 #define MAX_RESIZED 65536 /* extents of a resized value: places are compared one by one */
 
-/* The input of a window: (N,C,H,W), or (N,C,W) as (N,C,1,W). */
+/* Spatial axes of our op where the file's value has `n_spatial`. */
+static int axes_of(int n_spatial)
+{
+    return n_spatial == 1 ? 2 : n_spatial;
+}
+
+/* The input of a window: (N,C,H,W), (N,C,D,H,W), or (N,C,W) as (N,C,1,W). */
 static lego_status enter(int32_t *x, int *n_spatial, lg_onnx_node *node)
 {
     const lg_shape *shape;
@@ -23,9 +29,9 @@ static lego_status enter(int32_t *x, int *n_spatial, lg_onnx_node *node)
     LG_TRY(lg_onnx_activation(x, node, 0));
     shape = lg_onnx_shape(node, *x);
     *n_spatial = shape->n_dims - 2;
-    if (*n_spatial != 1 && *n_spatial != 2)
-        LG_FAIL(LEGO_EUNSUPPORTED, "input '%s' has %d axes, 3 and 4 are supported", node->proto->input[0],
-                (int)shape->n_dims);
+    if (*n_spatial < 1 || *n_spatial > LG_MAX_AXES)
+        LG_FAIL(LEGO_EUNSUPPORTED, "input '%s' has %d axes, 3 to %d are supported", node->proto->input[0],
+                (int)shape->n_dims, 2 + LG_MAX_AXES);
     if (*n_spatial == 1) {
         const lg_dims wide = { 3, { shape->dims[1], 1, shape->dims[2] } };
         LG_TRY(lg_onnx_emit_reshape(x, node, *x, &wide));
@@ -49,15 +55,17 @@ done:
     return status;
 }
 
-/* An attribute's entries for height and width; absent, and for the height of (N,C,W): the fallback, which does nothing. */
-static lego_status read_pair(int64_t out[2], const lg_onnx_node *node, int n_spatial, const char *name, int64_t min,
-                             int64_t fallback)
+/* An attribute's entries by axis; absent, and for the height of (N,C,W): the fallback, which does nothing. */
+static lego_status read_axes(int64_t out[LG_MAX_AXES], const lg_onnx_node *node, int n_spatial, const char *name,
+                             int64_t min, int64_t fallback)
 {
+    const int skipped = axes_of(n_spatial) - n_spatial;
     lg_dims list;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_ints(&list, node, name));
-    out[0] = out[1] = fallback;
+    for (int i = 0; i < LG_MAX_AXES; i++)
+        out[i] = fallback;
     if (list.n < 0)
         goto done;
     if (list.n != n_spatial)
@@ -66,15 +74,16 @@ static lego_status read_pair(int64_t out[2], const lg_onnx_node *node, int n_spa
         if (list.dims[i] < min || list.dims[i] > LG_MAX_EXTENT)
             return lg_onnx_malformed(node, "%s %lld is not in [%lld, %lld]", name, (long long)list.dims[i],
                                      (long long)min, (long long)LG_MAX_EXTENT);
-        out[2 - n_spatial + i] = list.dims[i];
+        out[skipped + i] = list.dims[i];
     }
 done:
     return status;
 }
 
-/* Pads top, left, bottom, right as the file lists them: all befores, then all behinds. */
-static lego_status read_explicit_pads(int64_t pads[4], const lg_onnx_node *node, int n_spatial)
+/* Pads as the file lists them: all befores, then all behinds. */
+static lego_status read_explicit_pads(int64_t pads[LG_MAX_PADS], const lg_onnx_node *node, int n_spatial)
 {
+    const int n_axes = axes_of(n_spatial), skipped = n_axes - n_spatial;
     lg_dims list;
     lego_status status = LEGO_OK;
 
@@ -84,20 +93,21 @@ static lego_status read_explicit_pads(int64_t pads[4], const lg_onnx_node *node,
     for (int i = 0; i < list.n; i++) {
         if (list.dims[i] < 0 || list.dims[i] > LG_MAX_EXTENT)
             LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld", (long long)list.dims[i]);
-        pads[i / n_spatial * 2 + 2 - n_spatial + i % n_spatial] = list.dims[i];
+        pads[i / n_spatial * n_axes + skipped + i % n_spatial] = list.dims[i];
     }
 done:
     return status;
 }
 
-/* The pads of a window of `kernel` over x (N,C,H,W), from `pads` or `auto_pad`. */
-static lego_status read_pads(int64_t pads[4], const lg_onnx_node *node, int n_spatial, const lg_shape *in,
-                             const int64_t kernel[2], const int64_t stride[2], const int64_t dilation[2])
+/* The pads of a window of `kernel` over x, from `pads` or `auto_pad`. */
+static lego_status read_pads(int64_t pads[LG_MAX_PADS], const lg_onnx_node *node, int n_spatial, const lg_shape *in,
+                             const int64_t *kernel, const int64_t *stride, const int64_t *dilation)
 {
+    const int n_axes = axes_of(n_spatial);
     ProtobufCBinaryData mode;
     lego_status status = LEGO_OK;
 
-    memset(pads, 0, 4 * sizeof(*pads));
+    memset(pads, 0, LG_MAX_PADS * sizeof(*pads));
     LG_TRY(lg_onnx_text(&mode, node, "auto_pad", "NOTSET"));
     if (lg_onnx_text_is(&mode, "NOTSET"))
         return read_explicit_pads(pads, node, n_spatial);
@@ -106,34 +116,35 @@ static lego_status read_pads(int64_t pads[4], const lg_onnx_node *node, int n_sp
     if (!lg_onnx_text_is(&mode, "SAME_UPPER") && !lg_onnx_text_is(&mode, "SAME_LOWER"))
         return lg_onnx_malformed(node, "unknown auto_pad '%.*s'", (int)(mode.len > 32 ? 32 : mode.len),
                                  (const char *)mode.data);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_axes; i++) {
         const int64_t extent = in->dims[2 + i], out = (extent + stride[i] - 1) / stride[i];
         int64_t total = (out - 1) * stride[i] + (kernel[i] - 1) * dilation[i] + 1 - extent;
 
         total = total < 0 ? 0 : total;
         pads[i] = lg_onnx_text_is(&mode, "SAME_UPPER") ? total / 2 : total - total / 2;
-        pads[2 + i] = total - pads[i];
+        pads[n_axes + i] = total - pads[i];
     }
 done:
     return status;
 }
 
 /* Weight and optional bias of a convolution, inputs 1 and 2. The kernel is the weight's; kernel_shape must agree. */
-static lego_status read_conv_weights(int32_t weights[2], int64_t kernel[2], lg_onnx_node *node, int n_spatial)
+static lego_status read_conv_weights(int32_t weights[2], int64_t kernel[LG_MAX_AXES], lg_onnx_node *node, int n_spatial)
 {
     const lego_tensor *tensor, *bias;
     lego_tensor wide = { 0 };
-    int64_t wanted[2];
+    int64_t wanted[LG_MAX_AXES];
     lego_status status = LEGO_OK;
 
     weights[0] = weights[1] = LG_NONE;
     LG_TRY(lg_onnx_weight_tensor(&tensor, node, 1, 2 + n_spatial));
-    kernel[0] = n_spatial == 1 ? 1 : tensor->shape.dims[2];
-    kernel[1] = tensor->shape.dims[1 + n_spatial];
-    LG_TRY(read_pair(wanted, node, n_spatial, "kernel_shape", 1, 1));
-    if (lg_onnx_attribute(node, "kernel_shape") && (wanted[0] != kernel[0] || wanted[1] != kernel[1]))
-        LG_FAIL(LEGO_EFORMAT, "node '%s': kernel_shape %lldx%lld, the weight has %lldx%lld", node->name,
-                (long long)wanted[0], (long long)wanted[1], (long long)kernel[0], (long long)kernel[1]);
+    kernel[0] = 1;
+    memcpy(kernel + axes_of(n_spatial) - n_spatial, tensor->shape.dims + 2, (size_t)n_spatial * sizeof(*kernel));
+    LG_TRY(read_axes(wanted, node, n_spatial, "kernel_shape", 1, 1));
+    for (int i = 0; lg_onnx_attribute(node, "kernel_shape") && i < axes_of(n_spatial); i++)
+        if (wanted[i] != kernel[i])
+            LG_FAIL(LEGO_EFORMAT, "node '%s': kernel_shape says %lld, the weight has %lld", node->name,
+                    (long long)wanted[i], (long long)kernel[i]);
     if (n_spatial == 1) {
         lg_tensor_share(&wide, tensor);
         wide.shape = (lg_shape){ 4, { tensor->shape.dims[0], tensor->shape.dims[1], kernel[0], kernel[1] } };
@@ -151,15 +162,15 @@ done:
 static lego_status convert_conv(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV);
-    int64_t kernel[2];
+    int64_t kernel[LG_MAX_AXES];
     int32_t x, y, weights[2];
     int n_spatial;
     lego_status status = LEGO_OK;
 
     LG_TRY(enter(&x, &n_spatial, node));
     LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
-    LG_TRY(read_pair(attrs.conv.stride, node, n_spatial, "strides", 1, 1));
-    LG_TRY(read_pair(attrs.conv.dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(read_axes(attrs.conv.stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_axes(attrs.conv.dilation, node, n_spatial, "dilations", 1, 1));
     LG_TRY(lg_onnx_int(&attrs.conv.groups, node, "group", 1));
     LG_TRY(read_pads(attrs.conv.pads, node, n_spatial, lg_onnx_shape(node, x), kernel, attrs.conv.stride,
                      attrs.conv.dilation));
@@ -171,20 +182,21 @@ done:
 
 /* Padding of a transposed convolution: what it takes off the full output. With output_shape it follows from that. */
 static lego_status read_transpose_pads(lg_conv_transpose_attrs *attrs, const lg_onnx_node *node, int n_spatial,
-                                       const lg_shape *in, const int64_t kernel[2])
+                                       const lg_shape *in, const int64_t *kernel)
 {
+    const int n_axes = axes_of(n_spatial);
     ProtobufCBinaryData mode;
-    int64_t wanted[2];
+    int64_t wanted[LG_MAX_AXES];
     int same, upper;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_text(&mode, node, "auto_pad", "NOTSET"));
-    LG_TRY(read_pair(wanted, node, n_spatial, "output_shape", 1, 0));
+    LG_TRY(read_axes(wanted, node, n_spatial, "output_shape", 1, 0));
     upper = lg_onnx_text_is(&mode, "SAME_UPPER");
     same = upper || lg_onnx_text_is(&mode, "SAME_LOWER");
-    if (!same && wanted[1] == 0)
+    if (!same && wanted[n_axes - 1] == 0)
         return read_pads(attrs->pads, node, n_spatial, in, kernel, attrs->stride, attrs->dilation);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n_axes; i++) {
         const int64_t extent = in->dims[2 + i];
         const int64_t target = wanted[i] != 0 ? wanted[i] : extent * attrs->stride[i];
         int64_t total = attrs->stride[i] * (extent - 1) + attrs->output_padding[i] +
@@ -195,7 +207,7 @@ static lego_status read_transpose_pads(lg_conv_transpose_attrs *attrs, const lg_
             total = 0;
         }
         attrs->pads[i] = upper ? total / 2 : total - total / 2;
-        attrs->pads[2 + i] = total - attrs->pads[i];
+        attrs->pads[n_axes + i] = total - attrs->pads[i];
     }
 done:
     return status;
@@ -205,19 +217,19 @@ static lego_status convert_conv_transpose(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_CONV_TRANSPOSE);
     lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
-    int64_t kernel[2];
+    int64_t kernel[LG_MAX_AXES];
     int32_t x, y, weights[2];
     int n_spatial;
     lego_status status = LEGO_OK;
 
     LG_TRY(enter(&x, &n_spatial, node));
     LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
-    LG_TRY(read_pair(conv->stride, node, n_spatial, "strides", 1, 1));
-    LG_TRY(read_pair(conv->dilation, node, n_spatial, "dilations", 1, 1));
-    LG_TRY(read_pair(conv->output_padding, node, n_spatial, "output_padding", 0, 0));
+    LG_TRY(read_axes(conv->stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_axes(conv->dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(read_axes(conv->output_padding, node, n_spatial, "output_padding", 0, 0));
     LG_TRY(lg_onnx_int(&conv->groups, node, "group", 1));
     LG_TRY(read_transpose_pads(conv, node, n_spatial, lg_onnx_shape(node, x), kernel));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < axes_of(n_spatial); i++)
         if (conv->output_padding[i] > 0 && conv->output_padding[i] >= conv->stride[i] &&
             conv->output_padding[i] >= conv->dilation[i])
             LG_FAIL(LEGO_EUNSUPPORTED, "output padding %lld, which neither stride nor dilation exceeds",
@@ -231,13 +243,15 @@ done:
 /* What our pools do not take, along each axis. */
 static lego_status check_pool(lg_op_kind kind, const lg_pool_attrs *pool, const lg_shape *in)
 {
-    for (int i = 0; i < 2; i++) {
+    const int n_axes = in->n_dims - 2;
+
+    for (int i = 0; i < n_axes; i++) {
         const int64_t reach = pool->dilation[i] * (pool->kernel[i] - 1) + 1;
-        const int64_t left = in->dims[2 + i] + pool->pads[i] + pool->pads[2 + i] - reach;
+        const int64_t left = in->dims[2 + i] + pool->pads[i] + pool->pads[n_axes + i] - reach;
 
         if (kind == LG_OP_AVG_POOL && pool->dilation[i] != 1)
             return lg_onnx_unsupported("an average over a dilated window");
-        if (pool->pads[i] >= reach || pool->pads[2 + i] >= reach)
+        if (pool->pads[i] >= reach || pool->pads[n_axes + i] >= reach)
             return lg_onnx_unsupported("a window that sees nothing but padding");
         if (pool->ceil_mode && left >= 0 && left % pool->stride[i] != 0 &&
             (left / pool->stride[i] + 1) * pool->stride[i] >= in->dims[2 + i] + pool->pads[i])
@@ -259,9 +273,9 @@ static lego_status convert_pool(lg_onnx_node *node)
     LG_TRY(enter(&x, &n_spatial, node));
     if (!lg_onnx_attribute(node, "kernel_shape"))
         return lg_onnx_malformed(node, "kernel_shape is missing");
-    LG_TRY(read_pair(pool->kernel, node, n_spatial, "kernel_shape", 1, 1));
-    LG_TRY(read_pair(pool->stride, node, n_spatial, "strides", 1, 1));
-    LG_TRY(read_pair(pool->dilation, node, n_spatial, "dilations", 1, 1));
+    LG_TRY(read_axes(pool->kernel, node, n_spatial, "kernel_shape", 1, 1));
+    LG_TRY(read_axes(pool->stride, node, n_spatial, "strides", 1, 1));
+    LG_TRY(read_axes(pool->dilation, node, n_spatial, "dilations", 1, 1));
     LG_TRY(lg_onnx_int(&ceil_mode, node, "ceil_mode", 0));
     LG_TRY(lg_onnx_int(&include, node, "count_include_pad", 0));
     LG_TRY(read_pads(pool->pads, node, n_spatial, lg_onnx_shape(node, x), pool->kernel, pool->stride,
@@ -278,7 +292,7 @@ done:
 static lego_status convert_global_pool(lg_onnx_node *node)
 {
     const int is_max = strcmp(node->proto->op_type, "GlobalMaxPool") == 0;
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_ADAPTIVE_AVG_POOL); /* both: 1x1 */
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_ADAPTIVE_AVG_POOL); /* both: to one cell */
     int32_t x, y;
     int n_spatial;
     lego_status status = LEGO_OK;
@@ -290,43 +304,69 @@ done:
     return status;
 }
 
+#define MAX_PAD_LIST (2 * (2 + LG_MAX_AXES)) /* before and behind every axis of a volume: more than an lg_dims holds */
+
+/* `pads` of a Pad, an attribute up to opset 10 and an input since. */
+static lego_status read_pad_list(int64_t pads[MAX_PAD_LIST], int64_t *n, const lg_onnx_node *node)
+{
+    const int is_attribute = node->import->opset < 11;
+    const Onnx__AttributeProto *attribute = is_attribute ? lg_onnx_attribute(node, "pads") : NULL;
+    const lg_onnx_value *value = is_attribute ? NULL : lg_onnx_input(node, 1);
+
+    if (attribute && attribute->type == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS)
+        *n = (int64_t)attribute->n_ints;
+    else if (value && value->is_constant && value->constant.shape.n_dims == 1)
+        *n = lg_tensor_count(&value->constant);
+    else
+        return lg_onnx_unsupported("pads must be a constant list");
+    if (*n > MAX_PAD_LIST)
+        return lg_onnx_unsupported("%lld pads, at most %d are possible", (long long)*n, MAX_PAD_LIST);
+    for (int64_t i = 0; i < *n; i++)
+        pads[i] = attribute ? attribute->ints[i] : lg_onnx_element_int(&value->constant, i);
+    return LEGO_OK;
+}
+
 static lego_status convert_pad(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_PAD);
     ProtobufCBinaryData mode;
-    lg_dims pads, axes = { -1, { 0 } };
+    lg_dims axes = { -1, { 0 } };
+    int64_t pads[MAX_PAD_LIST], n_pads = 0;
     int32_t x, y;
-    int64_t all[2 * LEGO_MAX_DIMS] = { 0 };
+    int n_spatial, n_dims, n_axes;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation_of(&x, node, 0, 4));
+    LG_TRY(enter(&x, &n_spatial, node));
+    n_dims = 2 + n_spatial;
+    n_axes = axes_of(n_spatial);
     LG_TRY(lg_onnx_text(&mode, node, "mode", "constant"));
     if (!lg_onnx_text_is(&mode, "constant"))
         LG_FAIL(LEGO_EUNSUPPORTED, "padding with mode '%.*s', 'constant' is supported",
                 (int)(mode.len > 32 ? 32 : mode.len), (const char *)mode.data);
-    LG_TRY(lg_onnx_list(&pads, node, "pads", 1, 11));
+    LG_TRY(read_pad_list(pads, &n_pads, node));
     LG_TRY(lg_onnx_number(&attrs.pad.value, node, "value", 2, 11, 0.0));
     if (node->import->opset >= 18)
         LG_TRY(lg_onnx_constant_ints(&axes, node, 3));
-    if (axes.n < 0)
-        axes = (lg_dims){ 4, { 0, 1, 2, 3 } };
-    if (axes.n > 4 || pads.n != 2 * axes.n)
-        return lg_onnx_malformed(node, "%lld pads for %lld axes", (long long)pads.n, (long long)axes.n);
-    for (int i = 0; i < axes.n; i++) {
-        LG_TRY(lg_onnx_axis(&axes.dims[i], node, 4));
-        all[axes.dims[i]] = pads.dims[i];
-        all[4 + axes.dims[i]] = pads.dims[axes.n + i];
+    if (axes.n < 0) {
+        axes.n = n_dims;
+        for (int i = 0; i < n_dims; i++)
+            axes.dims[i] = i;
     }
-    for (int i = 0; i < 8; i++)
-        if (all[i] < 0 || all[i] > LG_MAX_EXTENT || (i % 4 < 2 && all[i] != 0))
-            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld at axis %d; rows and columns can be added", (long long)all[i],
-                    i % 4);
-    for (int i = 0; i < 2; i++) {
-        attrs.pad.pads[i] = all[2 + i];
-        attrs.pad.pads[2 + i] = all[6 + i];
+    if (axes.n > n_dims || n_pads != 2 * axes.n)
+        return lg_onnx_malformed(node, "%lld pads for %lld axes", (long long)n_pads, (long long)axes.n);
+    for (int i = 0; i < 2 * axes.n; i++) {
+        const int behind = i >= axes.n;
+        int64_t axis = axes.dims[i % axes.n];
+
+        LG_TRY(lg_onnx_axis(&axis, node, n_dims));
+        if (pads[i] < 0 || pads[i] > LG_MAX_EXTENT || (axis < 2 && pads[i] != 0))
+            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld at axis %lld; rows and columns can be added", (long long)pads[i],
+                    (long long)axis);
+        if (axis >= 2)
+            attrs.pad.pads[behind * n_axes + (int)axis - n_dims + n_axes] = pads[i];
     }
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_PAD, &attrs, x));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(leave(node, y, n_spatial));
 done:
     return status;
 }
@@ -334,8 +374,9 @@ done:
 /* --- resizing --- */
 
 typedef struct resize {
-    int64_t in[2], out[2];
-    double scale[2];                 /* out / in, or as the file gives it */
+    int n_spatial;                   /* axes of the file's value, in all lists */
+    int64_t in[LG_MAX_AXES], out[LG_MAX_AXES];
+    double scale[LG_MAX_AXES];       /* out / in, or as the file gives it */
     ProtobufCBinaryData coordinates; /* coordinate_transformation_mode */
     ProtobufCBinaryData rounding;    /* nearest_mode */
 } resize;
@@ -376,7 +417,7 @@ static double clamp(double place, int64_t extent)
 /* Whether our op, in this mode, reads the places that the file's reads (ops/upsample.c has the definitions). */
 static int reads_the_same(const resize *r, int mode, int align_corners)
 {
-    for (int axis = 0; axis < 2; axis++)
+    for (int axis = 0; axis < r->n_spatial; axis++)
         for (int64_t i = 0; i < r->out[axis]; i++) {
             const double theirs = place_of(r, axis, i);
             const double in = (double)r->in[axis], out = (double)r->out[axis];
@@ -408,11 +449,11 @@ static lego_status emit_resize(lg_onnx_node *node, const resize *r, const Protob
     if (!lg_onnx_text_is(mode, "nearest") && !lg_onnx_text_is(mode, "linear"))
         LG_FAIL(LEGO_EUNSUPPORTED, "resizing with mode '%.*s', 'nearest' and 'linear' are supported",
                 (int)(mode->len > 32 ? 32 : mode->len), (const char *)mode->data);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < r->n_spatial; i++) {
         if (r->out[i] < 1 || r->out[i] > MAX_RESIZED || r->in[i] > MAX_RESIZED)
             LG_FAIL(LEGO_EUNSUPPORTED, "resizing %lld to %lld, 1 to %d are possible", (long long)r->in[i],
                     (long long)r->out[i], MAX_RESIZED);
-        attrs.upsample.size[i] = r->out[i];
+        attrs.upsample.size[axes_of(r->n_spatial) - r->n_spatial + i] = r->out[i];
     }
     for (int align = 0; !found && align <= (attrs.upsample.mode == LG_UPSAMPLE_BILINEAR); align++) {
         attrs.upsample.align_corners = align;
@@ -423,12 +464,12 @@ static lego_status emit_resize(lg_onnx_node *node, const resize *r, const Protob
                 "coordinate mode '%.*s' with these extents reads other places than torch's interpolate() does",
                 (int)(r->coordinates.len > 32 ? 32 : r->coordinates.len), (const char *)r->coordinates.data);
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_UPSAMPLE, &attrs, x));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(leave(node, y, r->n_spatial));
 done:
     return status;
 }
 
-/* Sizes (N,C,H,W) or scales, of which those of batch and channels must keep them. */
+/* Sizes (N,C,...) or scales, of which those of batch and channels must keep them. */
 static lego_status read_scales(resize *r, const lg_onnx_node *node, int index, const char *attribute)
 {
     const lg_onnx_value *value = index >= 0 ? lg_onnx_input(node, index) : NULL;
@@ -436,9 +477,9 @@ static lego_status read_scales(resize *r, const lg_onnx_node *node, int index, c
     const int64_t n = list ? (int64_t)list->n_floats : value && value->is_constant ? lg_tensor_count(&value->constant)
                                                                                    : 0;
 
-    if (n != 4)
-        return lg_onnx_unsupported("scales must be constants, one for each of 4 axes");
-    for (int i = 0; i < 4; i++) {
+    if (n != 2 + r->n_spatial)
+        return lg_onnx_unsupported("scales must be constants, one for each of %d axes", 2 + r->n_spatial);
+    for (int i = 0; i < n; i++) {
         const double scale = list ? (double)list->floats[i] : lg_onnx_element(&value->constant, i);
 
         if (i < 2 && scale != 1.0)
@@ -459,11 +500,11 @@ static lego_status read_sizes(resize *r, const lg_onnx_node *node, int index, co
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_constant_ints(&sizes, node, index));
-    if (sizes.n != 4)
-        return lg_onnx_unsupported("sizes must be constants, one for each of 4 axes");
+    if (sizes.n != 2 + r->n_spatial)
+        return lg_onnx_unsupported("sizes must be constants, one for each of %d axes", 2 + r->n_spatial);
     if ((sizes.dims[0] != LG_ONNX_BATCH && sizes.dims[0] != node->import->batch) || sizes.dims[1] != in->dims[1])
         LG_FAIL(LEGO_EUNSUPPORTED, "sizes that change the batch or the channels");
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < r->n_spatial; i++) {
         r->out[i] = sizes.dims[2 + i];
         r->scale[i] = (double)r->out[i] / (double)r->in[i];
     }
@@ -490,10 +531,9 @@ static lego_status convert_resize(lg_onnx_node *node)
     int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation_of(&x, node, 0, 4));
+    LG_TRY(enter(&x, &r.n_spatial, node));
     in = lg_onnx_shape(node, x);
-    r.in[0] = in->dims[2];
-    r.in[1] = in->dims[3];
+    memcpy(r.in, in->dims + in->n_dims - r.n_spatial, (size_t)r.n_spatial * sizeof(*r.in));
     LG_TRY(lg_onnx_text(&mode, node, "mode", "nearest"));
     if (is_upsample || opset < 11) { /* coordinates and rounding were not said */
         LG_TRY(lg_onnx_text(&r.coordinates, node, "coordinate_transformation_mode", "asymmetric"));

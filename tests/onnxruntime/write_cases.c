@@ -8,8 +8,10 @@
 #include "legodnn/store.h"
 #include "support/couplings.h"
 #include "support/op_cases.h"
+#include "support/volumes.h"
 
 #define N_RANDOM 60
+#define N_VOLUMES 30
 
 static const char *folder;
 
@@ -101,6 +103,13 @@ static void write_graphs(void **state)
                                           : make_coupled_graph(seed);
 
         snprintf(name, sizeof(name), "random%llu", (unsigned long long)seed);
+        write_evaluated(graph, name, NULL, seed);
+        lg_graph_free(graph);
+    }
+    for (uint64_t seed = 1; seed <= N_VOLUMES; seed++) {
+        lg_graph *graph = make_volume_graph(seed);
+
+        snprintf(name, sizeof(name), "volumes%llu", (unsigned long long)seed);
         write_evaluated(graph, name, NULL, seed);
         lg_graph_free(graph);
     }

@@ -5,6 +5,7 @@
 #include "support/couplings.h"
 #include "support/op_cases.h"
 #include "support/onnx.h"
+#include "support/volumes.h"
 
 /* Gelu is one op from opset 20 on, else five. */
 static const lego_export_options newest = { sizeof(newest), 0, 20, 0 };
@@ -71,6 +72,21 @@ static void test_onnx_export__random_graphs_survive(void **state)
                                           : make_coupled_graph(seed);
 
         snprintf(what, sizeof(what), "seed %llu", (unsigned long long)seed);
+        assert_fixpoint(state, graph, NULL, seed, what);
+        lg_graph_free(graph);
+    }
+}
+
+static void test_onnx_export__networks_over_three_axes_survive(void **state)
+{
+    const char *text = getenv("LG_TEST_GRAPHS");
+    const uint64_t n = text ? strtoull(text, NULL, 10) : 40;
+    char what[64];
+
+    for (uint64_t seed = 1; seed <= n; seed++) {
+        lg_graph *graph = make_volume_graph(seed);
+
+        snprintf(what, sizeof(what), "volumes, seed %llu", (unsigned long long)seed);
         assert_fixpoint(state, graph, NULL, seed, what);
         lg_graph_free(graph);
     }
@@ -356,6 +372,7 @@ int main(void)
         folder_test(test_onnx_export__every_op_survives),
         folder_test(test_onnx_export__a_group_norm_is_one_op_again),
         folder_test(test_onnx_export__random_graphs_survive),
+        folder_test(test_onnx_export__networks_over_three_axes_survive),
         folder_test(test_onnx_export__zoo_models_survive),
         folder_test(test_onnx_export__takes_the_lowest_opset_there_is),
         folder_test(test_onnx_export__a_mean_of_opset_20_has_its_axes_as_input),

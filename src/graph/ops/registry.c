@@ -92,6 +92,11 @@ const lg_op *lg_op_of_axes(lg_op_kind kind, int n_axes)
     return lg_op_of_kind(kind);
 }
 
+const lg_op *lg_op_for(lg_op_kind kind, const lg_graph *graph, int n_inputs, const int32_t *inputs)
+{
+    return lg_op_of_axes(kind, n_inputs > 0 ? graph->values[inputs[0]].shape.n_dims - 2 : 0);
+}
+
 int lg_op_is_compressible(const lg_op *op)
 {
     return op->kind == LG_OP_CONV || op->kind == LG_OP_LINEAR || op->kind == LG_OP_CONV_TRANSPOSE;
