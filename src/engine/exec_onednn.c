@@ -13,6 +13,21 @@
 #include "engine/arena.h"
 #include "engine/onednn.h"
 
+#ifdef __has_feature
+#define LG_HAS_FEATURE(name) __has_feature(name)
+#else
+#define LG_HAS_FEATURE(name) 0
+#endif
+/* The threads' runtime orders what they write, but is not built for ThreadSanitizer, which has to be told. */
+#if defined(__SANITIZE_THREAD__) || LG_HAS_FEATURE(thread_sanitizer)
+#include <sanitizer/tsan_interface.h>
+#define SEE(what) __tsan_acquire(what)
+#define SHOW(what) __tsan_release(what)
+#else
+#define SEE(what) (void)(what)
+#define SHOW(what) (void)(what)
+#endif
+
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
 /* Declared here because a compiler without its own OpenMP runtime has no <omp.h>; libgomp, which oneDNN runs on, is
  * linked anyway. Both act on the calling thread only. */
@@ -41,9 +56,18 @@ const char *lg_kernels_name(void)
     return VERSION_TEXT(DNNL_VERSION_MAJOR, DNNL_VERSION_MINOR, DNNL_VERSION_PATCH);
 }
 
+lg_isa lg_kernels_isa(void)
+{
+    const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+
+    if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core)
+        return LG_ISA_AVX512;
+    return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? LG_ISA_AVX2 : LG_ISA_BASE;
+}
+
 int lg_kernels_block(void)
 {
-    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core ? 16 : 8;
+    return lg_kernels_isa() == LG_ISA_AVX512 ? 16 : 8;
 }
 
 int lg_kernels_enter(int n_threads)
@@ -76,15 +100,16 @@ typedef struct parts {
     atomic_int next;
 } parts;
 
-/* A thread takes parts as long as there are any. That each is taken and the end is seen through one atomic orders what
- * threads wrote: the runtime's own barriers would do, but ThreadSanitizer cannot see into them. */
+/* A thread takes parts as long as there are any. */
 static void take_parts(void *data)
 {
     parts *p = data;
     int part;
 
+    SEE(p);
     while ((part = atomic_fetch_add(&p->next, 1)) < p->n)
         p->work(p->payload, part);
+    SHOW(p);
 }
 
 void lg_kernels_parallel(void (*work)(const void *payload, int part), const void *payload, int n_parts)
@@ -94,8 +119,10 @@ void lg_kernels_parallel(void (*work)(const void *payload, int part), const void
     atomic_init(&p.next, 0);
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
     if (n_parts > 1) {
-        atomic_store(&p.next, 0);
+        SHOW(&p);
         GOMP_parallel(take_parts, &p, (unsigned)n_parts, 0);
+        SEE(&p);
+        return;
     }
 #endif
     take_parts(&p);

@@ -148,7 +148,8 @@ static lego_status ref_run_op(lg_plan *plan, int32_t op)
                             .weight = packed ? packed->weight : NULL,
                             .bias = packed ? packed->bias : NULL,
                             .scratch = state->scratch[op],
-                            .n_parts = 1 };
+                            .n_parts = 1,
+                            .isa = LG_ISA_BASE };
     lg_plain_run(&call);
     return LEGO_OK;
 }

@@ -5,6 +5,9 @@
 #include "engine/work.h"
 
 const char *lg_kernels_name(void); /* "onednn 2.6.3" */
+/* Instruction sets that plain C is compiled for; elsewhere than on x86 only the compiler's own. */
+typedef enum lg_isa { LG_ISA_BASE, LG_ISA_AVX2, LG_ISA_AVX512 } lg_isa;
+lg_isa lg_kernels_isa(void);       /* the best that this CPU has, and that oneDNN may use (ONEDNN_MAX_CPU_ISA) */
 int lg_kernels_block(void);        /* channels in a block of LG_LAYOUT_BLOCKED on this CPU: 16 or 8 */
 
 /* Compute threads of the calling thread; returns the previous count, for lg_kernels_leave(). */

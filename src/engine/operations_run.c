@@ -57,7 +57,8 @@ static void run_on_host(lg_plan *plan, const operation *op)
                            .weight = packed ? packed->weight : NULL,
                            .bias = packed ? packed->bias : NULL,
                            .scratch = lg_operation_address(plan, op->scratch),
-                           .n_parts = op->n_parts };
+                           .n_parts = op->n_parts,
+                           .isa = lg_kernels_isa() };
 
     for (int32_t i = 0; i < op->n_inputs; i++)
         state->host_inputs[i] = source(plan, op->inputs[i]);

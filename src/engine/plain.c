@@ -9,6 +9,7 @@
 #include "engine/plain.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engine/arena.h"
@@ -163,4 +164,27 @@ static size_t scratch_bytes(const lg_program *program, const lg_step *step)
 size_t lg_plain_scratch_bytes(const lg_program *program, const lg_step *step)
 {
     return (scratch_bytes(program, step) + LG_ARENA_ALIGN - 1) / LG_ARENA_ALIGN * LG_ARENA_ALIGN;
+}
+
+static lego_status pack(float *to, const float *from, const lg_step *step, void *payload)
+{
+    int64_t n_groups = lg_step_groups(step), n_rows = lg_step_channels(step);
+    int64_t n_out = n_rows / n_groups, row = lg_step_weights(step) / n_rows;
+
+    (void)payload;
+    for (int64_t g = 0; g < n_groups; g++)
+        for (int64_t k = 0; k < n_out; k++)
+            for (int64_t i = 0; i < row; i++)
+                to[(g * row + i) * n_out + k] = from[(g * n_out + k) * row + i];
+    return LEGO_OK;
+}
+
+lego_status lg_plain_get_weights(lg_cache_entry **out, lg_packed_cache *cache, const lg_step *step)
+{
+    char layout[64];
+
+    /* Steps may share a tensor and read it in other ways. */
+    snprintf(layout, sizeof(layout), "plain %s g%lld", lg_step_kind_name(step->kind),
+             (long long)lg_step_groups(step));
+    return lg_packed_get(out, cache, step, layout, lg_tensor_bytes(&step->weight), pack, NULL);
 }

@@ -2,6 +2,7 @@
 #ifndef LG_ENGINE_PLAIN_H
 #define LG_ENGINE_PLAIN_H
 
+#include "engine/kernels.h"
 #include "engine/lower.h"
 #include "engine/work.h"
 
@@ -19,6 +20,7 @@ typedef struct lg_plain_call {
     const float *weight, *bias; /* layers: as lg_plain_pack() laid them out. Other steps read their own tensors */
     void *scratch;             /* n_parts times lg_plain_scratch_bytes(); a kernel sees its part's */
     int n_parts;               /* computed side by side */
+    lg_isa isa;                /* whose kernels compute it; all come to the same bits */
     int64_t first, end;        /* set by lg_plain_run() */
 } lg_plain_call;
 
@@ -35,28 +37,6 @@ void lg_plain_run(const lg_plain_call *call);
 /* The weights of a layer as its kernel wants them: (g,C/g,R,S,K/g), so that the innermost loop runs over output channels.
  * The entry's payload is an lg_packed. */
 lego_status lg_plain_get_weights(lg_cache_entry **out, lg_packed_cache *cache, const lg_step *step);
-
-/* --- families, for plain.c --- */
-void lg_plain_layer(const lg_plain_call *call);      /* plain_layers.c: conv, conv_transpose, linear */
-void lg_plain_affine(const lg_plain_call *call);
-void lg_plain_matmul(const lg_plain_call *call);
-void lg_plain_binary(const lg_plain_call *call);     /* plain_elements.c */
-void lg_plain_act(const lg_plain_call *call);
-void lg_plain_prelu(const lg_plain_call *call);
-void lg_plain_pool(const lg_plain_call *call);       /* plain_windows.c */
-void lg_plain_adaptive(const lg_plain_call *call);
-void lg_plain_pad(const lg_plain_call *call);
-void lg_plain_upsample(const lg_plain_call *call);
-void lg_plain_concat(const lg_plain_call *call);     /* plain_moves.c */
-void lg_plain_slice(const lg_plain_call *call);
-void lg_plain_permute(const lg_plain_call *call);
-void lg_plain_reshape(const lg_plain_call *call);
-void lg_plain_shuffle(const lg_plain_call *call);
-void lg_plain_constant(const lg_plain_call *call);
-void lg_plain_mean(const lg_plain_call *call);       /* plain_norms.c: what looks at many elements for one */
-void lg_plain_softmax(const lg_plain_call *call);
-void lg_plain_layer_norm(const lg_plain_call *call);
-void lg_plain_group_norm(const lg_plain_call *call);
 
 /* --- how data lies --- */
 

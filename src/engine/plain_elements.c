@@ -4,7 +4,7 @@
  * these loops are in float.
  *
  * What newcomers get wrong: an extent of 1 that is repeated is a stride of 0, in whatever layout; there is no copy. */
-#include "engine/plain.h"
+#include "engine/plain_kernels.h"
 
 /* Strides of a cell's axes in memory, 0 where its one element is repeated. */
 static void broadcast_strides(int64_t strides[LEGO_MAX_DIMS], const lg_plain_call *call, int32_t cell)
@@ -51,7 +51,7 @@ static void binary_row(float *y, const float *a, int64_t sa, const float *b, int
     }
 }
 
-void lg_plain_binary(const lg_plain_call *call)
+void LG_PLAIN(binary)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const lg_shape out = lg_memory_shape(&call->program->cells[step->output], call->out, call->block);
@@ -72,13 +72,13 @@ void lg_plain_binary(const lg_plain_call *call)
     } while (lg_walk_next(&walk));
 }
 
-void lg_plain_act(const lg_plain_call *call)
+void LG_PLAIN(act)(const lg_plain_call *call)
 {
     lg_act_run(call->y + call->first, call->inputs[0] + call->first, call->end - call->first, &call->step->act);
 }
 
 /* x (N,C,...): each channel has a slope, or all have one. */
-void lg_plain_prelu(const lg_plain_call *call)
+void LG_PLAIN(prelu)(const lg_plain_call *call)
 {
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_shape shape = lg_memory_shape(cell, call->out, call->block);

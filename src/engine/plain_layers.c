@@ -6,34 +6,10 @@
  *
  * What newcomers get wrong: a transposed convolution scatters each input pixel over the output. Here it is gathered: output
  * row p hears from input row h where h * stride + r * dilation - pad = p, if there is one. */
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/fold.h"
-#include "engine/plain.h"
-
-static lego_status pack(float *to, const float *from, const lg_step *step, void *payload)
-{
-    int64_t n_groups = lg_step_groups(step), n_rows = lg_step_channels(step);
-    int64_t n_out = n_rows / n_groups, row = lg_step_weights(step) / n_rows;
-
-    (void)payload;
-    for (int64_t g = 0; g < n_groups; g++)
-        for (int64_t k = 0; k < n_out; k++)
-            for (int64_t i = 0; i < row; i++)
-                to[(g * row + i) * n_out + k] = from[(g * n_out + k) * row + i];
-    return LEGO_OK;
-}
-
-lego_status lg_plain_get_weights(lg_cache_entry **out, lg_packed_cache *cache, const lg_step *step)
-{
-    char layout[64];
-
-    /* Steps may share a tensor and read it in other ways. */
-    snprintf(layout, sizeof(layout), "plain %s g%lld", lg_step_kind_name(step->kind),
-             (long long)lg_step_groups(step));
-    return lg_packed_get(out, cache, step, layout, lg_tensor_bytes(&step->weight), pack, NULL);
-}
+#include "engine/plain_kernels.h"
 
 static void multiply_add(double *restrict sums, double x, const float *restrict weight, int64_t n)
 {
@@ -148,7 +124,7 @@ static void multiply(const lg_plain_call *call)
     }
 }
 
-void lg_plain_layer(const lg_plain_call *call)
+void LG_PLAIN(layer)(const lg_plain_call *call)
 {
     if (call->step->kind == LG_STEP_LINEAR)
         multiply(call);
@@ -157,7 +133,7 @@ void lg_plain_layer(const lg_plain_call *call)
 }
 
 /* a (...,M,K) times b (...,K,P) -> y (...,M,P) */
-void lg_plain_matmul(const lg_plain_call *call)
+void LG_PLAIN(matmul)(const lg_plain_call *call)
 {
     const lg_shape *a = &call->program->cells[call->step->inputs[0]].shape;
     const lg_shape *b = &call->program->cells[call->step->inputs[1]].shape;
@@ -176,7 +152,7 @@ void lg_plain_matmul(const lg_plain_call *call)
 }
 
 /* x (N,C,...) -> y of the same shape */
-void lg_plain_affine(const lg_plain_call *call)
+void LG_PLAIN(affine)(const lg_plain_call *call)
 {
     const lg_cell *cell = &call->program->cells[call->step->output];
     int64_t n_channels = cell->shape.dims[1];

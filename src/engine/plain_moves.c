@@ -4,7 +4,7 @@
  * equal length once the axis is looked up in the order of memory (lg_memory_axis). */
 #include <string.h>
 
-#include "engine/plain.h"
+#include "engine/plain_kernels.h"
 
 /* How an axis divides a cell in memory: `outer` runs of `run` elements, of which each index takes `inner`. */
 typedef struct runs {
@@ -35,7 +35,7 @@ static void copy_part(const lg_plain_call *call, int64_t at, const float *from, 
         memcpy(call->y + first, from + (first - at), (size_t)(end - first) * sizeof(float));
 }
 
-void lg_plain_concat(const lg_plain_call *call)
+void LG_PLAIN(concat)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const runs out = runs_of(call, step->output, step->attrs.axis.axis);
@@ -64,7 +64,7 @@ static void clear_spare_lanes(const lg_plain_call *call)
                     call->y[at] = 0.0f;
 }
 
-void lg_plain_slice(const lg_plain_call *call)
+void LG_PLAIN(slice)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const int64_t axis = step->attrs.slice.axis;
@@ -86,7 +86,7 @@ void lg_plain_slice(const lg_plain_call *call)
 }
 
 /* Strides of the input, in the order of the output's memory. */
-void lg_plain_permute(const lg_plain_call *call)
+void LG_PLAIN(permute)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const lg_cell *from = &call->program->cells[step->inputs[0]], *to = &call->program->cells[step->output];
@@ -117,7 +117,7 @@ void lg_plain_permute(const lg_plain_call *call)
     } while (lg_walk_next(&walk));
 }
 
-void lg_plain_reshape(const lg_plain_call *call)
+void LG_PLAIN(reshape)(const lg_plain_call *call)
 {
     copy_part(call, call->first, call->inputs[0] + call->first, call->end - call->first);
 }
@@ -150,7 +150,7 @@ static void shuffle_pixel(float *y, const float *x, int64_t n_groups, int64_t pe
 }
 
 /* Row-major, whole channels move; in NHWC, a pixel's channels among themselves. */
-void lg_plain_shuffle(const lg_plain_call *call)
+void LG_PLAIN(shuffle)(const lg_plain_call *call)
 {
     const runs r = runs_of(call, call->step->output, 1);
     const int64_t n_channels = r.run / r.inner, n_groups = call->step->shuffle_groups, per_group = n_channels / n_groups;
@@ -168,7 +168,7 @@ void lg_plain_shuffle(const lg_plain_call *call)
 }
 
 /* The same for every sample. */
-void lg_plain_constant(const lg_plain_call *call)
+void LG_PLAIN(constant)(const lg_plain_call *call)
 {
     const int64_t n = lg_tensor_count(&call->step->weight);
 

@@ -4,7 +4,7 @@
  * an addition. LANES sums side by side run eight times as fast, and in an order that is fixed all the same. */
 #include <math.h>
 
-#include "engine/plain.h"
+#include "engine/plain_kernels.h"
 
 #define LANES 8
 
@@ -46,7 +46,7 @@ static double inverse_deviation(const float *x, int64_t n, double mean, double e
 }
 
 /* One result is the mean over a walk through the averaged axes, from where a walk through the others has come to. */
-void lg_plain_mean(const lg_plain_call *call)
+void LG_PLAIN(mean)(const lg_plain_call *call)
 {
     const lg_dims *axes = &call->step->attrs.mean.axes;
     const lg_shape *in = &call->program->cells[call->step->inputs[0]].shape;
@@ -101,7 +101,7 @@ static void softmax(float *y, const float *x, int64_t n, int64_t stride)
         y[i * stride] = (float)(y[i * stride] / sum);
 }
 
-void lg_plain_softmax(const lg_plain_call *call)
+void LG_PLAIN(softmax)(const lg_plain_call *call)
 {
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_shape shape = lg_memory_shape(cell, call->out, call->block);
@@ -122,7 +122,7 @@ static const float *tensor_or_null(int has, const lego_tensor *tensor)
 }
 
 /* Rows of the axes from `axis` on; gamma and beta have an entry an element of a row. */
-void lg_plain_layer_norm(const lg_plain_call *call)
+void LG_PLAIN(layer_norm)(const lg_plain_call *call)
 {
     const lg_norm *norm = &call->step->norm;
     const lg_cell *cell = &call->program->cells[call->step->output];
@@ -143,7 +143,7 @@ void lg_plain_layer_norm(const lg_plain_call *call)
 }
 
 /* Runs of C/groups channels; gamma and beta have an entry a channel. */
-void lg_plain_group_norm(const lg_plain_call *call)
+void LG_PLAIN(group_norm)(const lg_plain_call *call)
 {
     const lg_norm *norm = &call->step->norm;
     const lg_cell *cell = &call->program->cells[call->step->output];

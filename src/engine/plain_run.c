@@ -6,38 +6,11 @@
  * What newcomers get wrong: starting parts costs microseconds, more than many a step takes. */
 #include "engine/fold.h"
 #include "engine/kernels.h"
-#include "engine/plain.h"
+#include "engine/plain_kernels.h"
 
 /* Two threads start and meet within 0.5 us while both wait busily (libgomp, Zen 4), more of them within a few; a part is to
  * be worth several times that. */
 #define PART_US 4.0
-
-static void (*const kernels[])(const lg_plain_call *) = {
-    [LG_STEP_CONV] = lg_plain_layer,
-    [LG_STEP_CONV_TRANSPOSE] = lg_plain_layer,
-    [LG_STEP_LINEAR] = lg_plain_layer,
-    [LG_STEP_AFFINE] = lg_plain_affine,
-    [LG_STEP_BINARY] = lg_plain_binary,
-    [LG_STEP_ACT] = lg_plain_act,
-    [LG_STEP_PRELU] = lg_plain_prelu,
-    [LG_STEP_MAX_POOL] = lg_plain_pool,
-    [LG_STEP_AVG_POOL] = lg_plain_pool,
-    [LG_STEP_ADAPTIVE_AVG_POOL] = lg_plain_adaptive,
-    [LG_STEP_ADAPTIVE_MAX_POOL] = lg_plain_adaptive,
-    [LG_STEP_PAD] = lg_plain_pad,
-    [LG_STEP_UPSAMPLE] = lg_plain_upsample,
-    [LG_STEP_CONCAT] = lg_plain_concat,
-    [LG_STEP_SLICE] = lg_plain_slice,
-    [LG_STEP_PERMUTE] = lg_plain_permute,
-    [LG_STEP_RESHAPE] = lg_plain_reshape,
-    [LG_STEP_SHUFFLE] = lg_plain_shuffle,
-    [LG_STEP_CONSTANT] = lg_plain_constant,
-    [LG_STEP_MEAN] = lg_plain_mean,
-    [LG_STEP_SOFTMAX] = lg_plain_softmax,
-    [LG_STEP_LAYER_NORM] = lg_plain_layer_norm,
-    [LG_STEP_GROUP_NORM] = lg_plain_group_norm,
-    [LG_STEP_MATMUL] = lg_plain_matmul,
-};
 
 static int64_t product(const int64_t *dims, int n)
 {
@@ -96,6 +69,16 @@ int lg_plain_parts(double us, int n_threads)
     return parts < 1.0 ? 1 : parts < n_threads ? (int)parts : n_threads;
 }
 
+static const lg_plain_kernel *kernels_of(lg_isa isa)
+{
+#ifdef LG_PLAIN_X86
+    if (isa != LG_ISA_BASE)
+        return isa == LG_ISA_AVX512 ? lg_plain_kernels_avx512 : lg_plain_kernels_avx2;
+#endif
+    (void)isa;
+    return lg_plain_kernels_base;
+}
+
 typedef struct job {
     const lg_plain_call *call;
     int64_t n_units;
@@ -111,7 +94,7 @@ static void run_part(const void *payload, int part)
     mine.end = j->n_units * (part + 1) / mine.n_parts;
     mine.scratch = (char *)mine.scratch + (size_t)part * j->scratch_bytes;
     if (mine.first < mine.end)
-        kernels[mine.step->kind](&mine);
+        kernels_of(mine.isa)[mine.step->kind](&mine);
 }
 
 void lg_plain_run(const lg_plain_call *call)

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/plain.h"
+#include "engine/plain_kernels.h"
 
 /* The pixels of a window: along each axis first, first + step .. below end. */
 typedef struct window {
@@ -99,12 +99,12 @@ static void reduce_windows(const lg_plain_call *call, int adaptive, int largest)
     }
 }
 
-void lg_plain_pool(const lg_plain_call *call)
+void LG_PLAIN(pool)(const lg_plain_call *call)
 {
     reduce_windows(call, 0, call->step->kind == LG_STEP_MAX_POOL);
 }
 
-void lg_plain_adaptive(const lg_plain_call *call)
+void LG_PLAIN(adaptive)(const lg_plain_call *call)
 {
     reduce_windows(call, 1, call->step->kind == LG_STEP_ADAPTIVE_MAX_POOL);
 }
@@ -116,7 +116,7 @@ static float *fill(float *y, int64_t n, float value)
     return y + n;
 }
 
-void lg_plain_pad(const lg_plain_call *call)
+void LG_PLAIN(pad)(const lg_plain_call *call)
 {
     const lg_sliding pad = lg_step_sliding(call->program, call->step);
     const float value = (float)call->step->attrs.pad.value;
@@ -199,7 +199,7 @@ static void nearest_row(float *restrict y, const float *restrict x, const betwee
 
 /* Several output rows look between the same input rows: these are stretched once and kept, by whether the number of their
  * plane and their own are even or odd. Scratch memory: the columns, and these rows. */
-void lg_plain_upsample(const lg_plain_call *call)
+void LG_PLAIN(upsample)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
     const lg_planes in = lg_planes_of(&call->program->cells[step->inputs[0]], call->in, call->block);

@@ -317,7 +317,8 @@ static size_t memory_bytes(const lg_cell *cell, lg_layout layout)
     return (size_t)lg_planes_elements(&planes) * sizeof(float);
 }
 
-/* One step from layout to layout in one part and in many, more than it has units at times. */
+/* One step from layout to layout in one part and in many, more than it has units at times, by every instruction set that the
+ * CPU has. */
 static void check_parts(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out,
                         lg_packed_cache *cache, const char *what)
 {
@@ -339,13 +340,15 @@ static void check_parts(const lg_program *program, const lg_step *step, lg_layou
     assert_non_null(call.scratch);
     call.y = once;
     lg_plain_run(&call);
-    for (call.n_parts = 2; call.n_parts <= 10; call.n_parts = call.n_parts * 3 - 2) {
+    for (int n = 0; n < 3 * (int)(lg_kernels_isa() + 1); n++) {
         memset(again, 0x3c, bytes);
         call.y = again;
+        call.n_parts = (int[]){ 1, 2, 10 }[n % 3];
+        call.isa = (lg_isa)(n / 3);
         lg_plain_run(&call);
         if (memcmp(once, again, bytes) != 0)
-            fail_msg("%s: %s %s>%s differs in %d parts", what, lg_step_kind_name(step->kind), lg_layout_name(in),
-                     lg_layout_name(out), call.n_parts);
+            fail_msg("%s: %s %s>%s differs in %d parts of instruction set %d", what, lg_step_kind_name(step->kind),
+                     lg_layout_name(in), lg_layout_name(out), call.n_parts, (int)call.isa);
     }
     for (int32_t i = 0; i < step->n_inputs; i++)
         free(inputs[i]);
@@ -355,7 +358,7 @@ static void check_parts(const lg_program *program, const lg_step *step, lg_layou
     lg_cache_release(cache, weights);
 }
 
-static void test_engine_ops__plain_steps_in_parts_are_the_same(void **state)
+static void test_engine_ops__plain_steps_are_the_same_in_parts_and_vectors(void **state)
 {
     lg_packed_cache *cache;
 
@@ -578,7 +581,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_ops__every_op_equals_the_oracle),
         cmocka_unit_test(test_engine_ops__every_layout_equals_the_oracle),
-        cmocka_unit_test(test_engine_ops__plain_steps_in_parts_are_the_same),
+        cmocka_unit_test(test_engine_ops__plain_steps_are_the_same_in_parts_and_vectors),
         cmocka_unit_test(test_engine_ops__thousands_of_graphs_on_the_reference),
         cmocka_unit_test(test_engine_ops__hundreds_of_graphs_on_onednn),
         cmocka_unit_test(test_engine_ops__patterns_and_activations_are_fused),
