@@ -48,32 +48,30 @@ static int may_overwrite(const lg_torch_pass *pass, const lg_node *node)
     }
 }
 
-static lg_torch_window conv_window(const lg_conv_attrs *attrs)
+static lg_torch_window window_of(const int64_t *stride, const int64_t *pads, const int64_t *dilation, int64_t groups)
 {
-    lg_torch_window window = { .stride = { attrs->stride[0], attrs->stride[1] },
-                               .pads = { attrs->pads[0], attrs->pads[1] },
-                               .dilation = { attrs->dilation[0], attrs->dilation[1] },
-                               .groups = attrs->groups };
+    lg_torch_window window = { .groups = groups };
 
+    memcpy(window.stride, stride, sizeof(window.stride));
+    memcpy(window.pads, pads, sizeof(window.pads));
+    memcpy(window.dilation, dilation, sizeof(window.dilation));
     return window;
 }
 
 static lg_torch_window pool_window(const lg_pool_attrs *attrs)
 {
-    lg_torch_window window = { .kernel = { attrs->kernel[0], attrs->kernel[1] },
-                               .stride = { attrs->stride[0], attrs->stride[1] },
-                               .pads = { attrs->pads[0], attrs->pads[1] },
-                               .dilation = { attrs->dilation[0], attrs->dilation[1] },
-                               .groups = 1,
-                               .ceil_mode = attrs->ceil_mode,
-                               .count_include_pad = attrs->count_include_pad };
+    lg_torch_window window = window_of(attrs->stride, attrs->pads, attrs->dilation, 1);
 
+    memcpy(window.kernel, attrs->kernel, sizeof(window.kernel));
+    window.ceil_mode = attrs->ceil_mode;
+    window.count_include_pad = attrs->count_include_pad;
     return window;
 }
 
-static int uneven(const int64_t pads[4])
+/* Padding is not the same before and behind every spatial axis of the node. */
+static int uneven(const lg_node *node, const int64_t *pads)
 {
-    return pads[0] != pads[2] || pads[1] != pads[3];
+    return memcmp(pads, pads + node->op->n_axes, (size_t)node->op->n_axes * sizeof(*pads)) != 0;
 }
 
 /* --- one entry an op --- */
@@ -109,19 +107,20 @@ done:
     return status;
 }
 
-static lego_status run_conv2d(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
+static lego_status run_conv(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
 {
+    const lg_conv_attrs *attrs = &node->attrs->conv;
     const lg_torch_api *api = pass->net->api;
-    lg_torch_window window = conv_window(&node->attrs->conv);
+    lg_torch_window window = window_of(attrs->stride, attrs->pads, attrs->dilation, attrs->groups);
     lg_torch_tensor *weight = NULL, *bias = NULL, *padded = NULL;
     lego_status status = LEGO_OK;
 
-    if (uneven(node->attrs->conv.pads)) {
-        LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), node->attrs->conv.pads, 0.0)));
-        window.pads[0] = window.pads[1] = 0;
+    if (uneven(node, attrs->pads)) {
+        LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), attrs->pads, 0.0)));
+        memset(window.pads, 0, sizeof(window.pads));
     }
     LG_TRY(layer_weights(pass, node, &weight, &bias));
-    LG_TRY(LG_TORCH(api, conv2d(out, padded ? padded : input(pass, node, 0), weight, bias, &window)));
+    LG_TRY(LG_TORCH(api, conv(out, padded ? padded : input(pass, node, 0), weight, bias, &window)));
 done:
     lg_torch_free_all(api, &weight, 1);
     lg_torch_free_all(api, &bias, 1);
@@ -184,9 +183,9 @@ static lego_status run_max_pool(lg_torch_pass *pass, const lg_node *node, lg_tor
     lg_torch_tensor *padded = NULL;
     lego_status status = LEGO_OK;
 
-    if (uneven(node->attrs->pool.pads)) { /* minus infinity never wins */
+    if (uneven(node, node->attrs->pool.pads)) { /* minus infinity never wins */
         LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), node->attrs->pool.pads, -HUGE_VAL)));
-        window.pads[0] = window.pads[1] = 0;
+        memset(window.pads, 0, sizeof(window.pads));
     }
     LG_TRY(LG_TORCH(api, max_pool(out, padded ? padded : input(pass, node, 0), &window)));
 done:
@@ -202,13 +201,13 @@ static lego_status run_avg_pool(lg_torch_pass *pass, const lg_node *node, lg_tor
     lg_torch_tensor *padded = NULL;
     lego_status status = LEGO_OK;
 
-    if (uneven(attrs->pads)) { /* zeros that count are zeros of the input */
+    if (uneven(node, attrs->pads)) { /* zeros that count are zeros of the input */
         if (!attrs->count_include_pad || attrs->ceil_mode)
             return lg_error(LEGO_EUNSUPPORTED,
                             "node '%s': avg_pool with uneven padding that is not counted does not run on torch",
                             node->name);
         LG_TRY(LG_TORCH(api, pad(&padded, input(pass, node, 0), attrs->pads, 0.0)));
-        window.pads[0] = window.pads[1] = 0;
+        memset(window.pads, 0, sizeof(window.pads));
     }
     LG_TRY(LG_TORCH(api, avg_pool(out, padded ? padded : input(pass, node, 0), &window)));
 done:
@@ -364,41 +363,44 @@ static lego_status run_adaptive_max_pool(lg_torch_pass *pass, const lg_node *nod
     return LG_TORCH(pass->net->api, adaptive_max_pool(out, input(pass, node, 0), node->attrs->adaptive_pool.size));
 }
 
-/* Rows and columns `pads` away from the edges of x, as large as the node's output. */
+/* What lies `pads` away from the edges of x, as large as the node's output. */
 static lego_status crop(lg_torch_tensor **out, lg_torch_pass *pass, const lg_node *node, const lg_torch_tensor *x,
-                        const int64_t pads[4])
+                        const int64_t *pads)
 {
     const lg_shape *shape = &pass->net->graph->values[node->outputs[0]].shape;
     const lg_torch_api *api = pass->net->api;
-    lg_torch_tensor *rows = NULL;
+    lg_torch_tensor *whole = NULL, *part = NULL;
     lego_status status = LEGO_OK;
 
-    LG_TRY(LG_TORCH(api, slice(&rows, x, 2, pads[0], pads[0] + shape->dims[2], 1)));
-    LG_TRY(LG_TORCH(api, slice(out, rows, 3, pads[1], pads[1] + shape->dims[3], 1)));
+    for (int i = 0; i < node->op->n_axes; i++) {
+        LG_TRY(LG_TORCH(api, slice(&part, whole ? whole : x, 2 + i, pads[i], pads[i] + shape->dims[2 + i], 1)));
+        lg_torch_free_all(api, &whole, 1);
+        whole = part;
+        part = NULL;
+    }
+    *out = whole;
+    whole = NULL; /* the caller owns it now */
 done:
-    lg_torch_free_all(api, &rows, 1);
+    lg_torch_free_all(api, &whole, 1);
     return status;
 }
 
-static lego_status run_conv_transpose2d(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
+static lego_status run_conv_transpose(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
 {
     const lg_conv_transpose_attrs *attrs = &node->attrs->conv_transpose;
     const lg_torch_api *api = pass->net->api;
-    lg_torch_window window = { .stride = { attrs->stride[0], attrs->stride[1] },
-                               .pads = { attrs->pads[0], attrs->pads[1] },
-                               .dilation = { attrs->dilation[0], attrs->dilation[1] },
-                               .groups = attrs->groups };
+    lg_torch_window window = window_of(attrs->stride, attrs->pads, attrs->dilation, attrs->groups);
     lg_torch_tensor *weight = NULL, *bias = NULL, *whole = NULL;
     lego_status status = LEGO_OK;
 
     LG_TRY(layer_weights(pass, node, &weight, &bias));
-    if (!uneven(attrs->pads)) {
-        LG_TRY(LG_TORCH(api, conv_transpose2d(out, input(pass, node, 0), weight, bias, &window,
+    if (!uneven(node, attrs->pads)) {
+        LG_TRY(LG_TORCH(api, conv_transpose(out, input(pass, node, 0), weight, bias, &window,
                                               attrs->output_padding)));
         goto done;
     }
-    window.pads[0] = window.pads[1] = 0;
-    LG_TRY(LG_TORCH(api, conv_transpose2d(&whole, input(pass, node, 0), weight, bias, &window,
+    memset(window.pads, 0, sizeof(window.pads));
+    LG_TRY(LG_TORCH(api, conv_transpose(&whole, input(pass, node, 0), weight, bias, &window,
                                           attrs->output_padding)));
     LG_TRY(crop(out, pass, node, whole, attrs->pads));
 done:
@@ -438,7 +440,7 @@ done:
 }
 
 const lg_torch_op_fn lg_torch_ops[LG_OP_N_KINDS] = {
-    [LG_OP_CONV] = run_conv2d,
+    [LG_OP_CONV] = run_conv,
     [LG_OP_LINEAR] = run_linear,
     [LG_OP_BATCH_NORM] = run_batch_norm,
     [LG_OP_RELU] = run_relu,
@@ -470,7 +472,7 @@ const lg_torch_op_fn lg_torch_ops[LG_OP_N_KINDS] = {
     [LG_OP_PAD] = run_pad,
     [LG_OP_UPSAMPLE] = run_upsample,
     [LG_OP_ADAPTIVE_MAX_POOL] = run_adaptive_max_pool,
-    [LG_OP_CONV_TRANSPOSE] = run_conv_transpose2d,
+    [LG_OP_CONV_TRANSPOSE] = run_conv_transpose,
     [LG_OP_MATMUL] = run_binary,
     [LG_OP_LAYER_NORM] = run_layer_norm,
     [LG_OP_GROUP_NORM] = run_group_norm,

@@ -78,7 +78,7 @@ lego_status lg_torch_net_create(lg_torch_net **out, const lg_torch_api *api, con
 
     *out = NULL;
     for (int32_t n = 0; n < graph->n_nodes; n++)
-        if (!lg_torch_ops[graph->nodes[n].op->kind] || graph->nodes[n].op->n_axes > 2)
+        if (!lg_torch_ops[graph->nodes[n].op->kind])
             return lg_error(LEGO_EUNSUPPORTED, "node '%s': op %s does not run on torch", graph->nodes[n].name,
                             graph->nodes[n].op->name);
     LG_TRY(LG_CALLOC(&net, 1));

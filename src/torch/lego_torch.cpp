@@ -189,10 +189,12 @@ lego_status tensor_share(Handle **out, const Handle *tensor) {
 lego_status tensor_cast(Handle **out, const Handle *tensor, lego_dtype dtype, lg_torch_layout layout) {
     return produce(out, [&] {
         const at::Tensor converted = tensor->value.to(scalar_type(dtype));
-        if (converted.dim() != 4)
+        if (converted.dim() != 4 && converted.dim() != 5)
             return converted;
-        return converted.contiguous(layout == LG_TORCH_CHANNELS_LAST ? at::MemoryFormat::ChannelsLast
-                                                                     : at::MemoryFormat::Contiguous);
+        if (layout != LG_TORCH_CHANNELS_LAST)
+            return converted.contiguous(at::MemoryFormat::Contiguous);
+        return converted.contiguous(converted.dim() == 5 ? at::MemoryFormat::ChannelsLast3d
+                                                         : at::MemoryFormat::ChannelsLast);
     });
 }
 
@@ -265,13 +267,21 @@ void tensor_free(Handle *tensor) { delete tensor; }
 
 // --- ops ---
 
-at::IntArrayRef pair(const int64_t values[2]) { return at::IntArrayRef(values, 2); }
+bool is_volume(const Handle *x) { return x->value.dim() == 5; }
 
-lego_status conv2d(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
-                   const lg_torch_window *window) {
+at::IntArrayRef axes_of(const Handle *x, const int64_t *values) {
+    return at::IntArrayRef(values, is_volume(x) ? 3 : 2);
+}
+
+lego_status conv(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
+                 const lg_torch_window *window) {
     return produce(out, [&] {
-        return at::conv2d(x->value, weight->value, maybe(bias), pair(window->stride), pair(window->pads),
-                          pair(window->dilation), window->groups);
+        const at::IntArrayRef stride = axes_of(x, window->stride), pads = axes_of(x, window->pads);
+        const at::IntArrayRef dilation = axes_of(x, window->dilation);
+
+        if (is_volume(x))
+            return at::conv3d(x->value, weight->value, maybe(bias), stride, pads, dilation, window->groups);
+        return at::conv2d(x->value, weight->value, maybe(bias), stride, pads, dilation, window->groups);
     });
 }
 
@@ -325,28 +335,45 @@ lego_status add(Handle **out, const Handle *a, const Handle *b, int in_place) {
     return produce(out, [&] { return in_place ? at::Tensor(a->value).add_(b->value) : at::add(a->value, b->value); });
 }
 
-lego_status pad(Handle **out, const Handle *x, const int64_t pads[4], double value) {
+lego_status pad(Handle **out, const Handle *x, const int64_t *pads, double value) {
     return produce(out, [&] { // torch counts from the last axis: left, right, top, bottom
-        return at::constant_pad_nd(x->value, {pads[1], pads[3], pads[0], pads[2]}, value);
+        const int n = is_volume(x) ? 3 : 2;
+        std::vector<int64_t> turned;
+
+        for (int axis = n - 1; axis >= 0; axis--) {
+            turned.push_back(pads[axis]);
+            turned.push_back(pads[n + axis]);
+        }
+        return at::constant_pad_nd(x->value, turned, value);
     });
 }
 
 lego_status max_pool(Handle **out, const Handle *x, const lg_torch_window *window) {
     return produce(out, [&] {
-        return at::max_pool2d(x->value, pair(window->kernel), pair(window->stride), pair(window->pads),
-                              pair(window->dilation), window->ceil_mode != 0);
+        const at::IntArrayRef kernel = axes_of(x, window->kernel), stride = axes_of(x, window->stride);
+        const at::IntArrayRef pads = axes_of(x, window->pads), dilation = axes_of(x, window->dilation);
+
+        return is_volume(x) ? at::max_pool3d(x->value, kernel, stride, pads, dilation, window->ceil_mode != 0)
+                            : at::max_pool2d(x->value, kernel, stride, pads, dilation, window->ceil_mode != 0);
     });
 }
 
 lego_status avg_pool(Handle **out, const Handle *x, const lg_torch_window *window) {
     return produce(out, [&] {
-        return at::avg_pool2d(x->value, pair(window->kernel), pair(window->stride), pair(window->pads),
-                              window->ceil_mode != 0, window->count_include_pad != 0);
+        const at::IntArrayRef kernel = axes_of(x, window->kernel), stride = axes_of(x, window->stride);
+        const at::IntArrayRef pads = axes_of(x, window->pads);
+        const bool ceil_mode = window->ceil_mode != 0, count = window->count_include_pad != 0;
+
+        return is_volume(x) ? at::avg_pool3d(x->value, kernel, stride, pads, ceil_mode, count)
+                            : at::avg_pool2d(x->value, kernel, stride, pads, ceil_mode, count);
     });
 }
 
-lego_status adaptive_avg_pool(Handle **out, const Handle *x, const int64_t size[2]) {
-    return produce(out, [&] { return at::adaptive_avg_pool2d(x->value, pair(size)); });
+lego_status adaptive_avg_pool(Handle **out, const Handle *x, const int64_t *size) {
+    return produce(out, [&] {
+        return is_volume(x) ? at::adaptive_avg_pool3d(x->value, axes_of(x, size))
+                            : at::adaptive_avg_pool2d(x->value, axes_of(x, size));
+    });
 }
 
 lego_status flatten(Handle **out, const Handle *x, int64_t start_axis) {
@@ -429,22 +456,36 @@ lego_status mean(Handle **out, const Handle *x, int n_axes, const int64_t *axes,
     });
 }
 
-lego_status upsample(Handle **out, const Handle *x, const int64_t size[2], int bilinear, int align_corners) {
+lego_status upsample(Handle **out, const Handle *x, const int64_t *size, int bilinear, int align_corners) {
     return produce(out, [&] {
-        return bilinear ? at::upsample_bilinear2d(x->value, pair(size), align_corners != 0)
-                        : at::upsample_nearest2d(x->value, pair(size));
+        const at::IntArrayRef extents = axes_of(x, size);
+
+        if (is_volume(x))
+            return bilinear ? at::upsample_trilinear3d(x->value, extents, align_corners != 0)
+                            : at::upsample_nearest3d(x->value, extents);
+        return bilinear ? at::upsample_bilinear2d(x->value, extents, align_corners != 0)
+                        : at::upsample_nearest2d(x->value, extents);
     });
 }
 
-lego_status adaptive_max_pool(Handle **out, const Handle *x, const int64_t size[2]) {
-    return produce(out, [&] { return std::get<0>(at::adaptive_max_pool2d(x->value, pair(size))); });
+lego_status adaptive_max_pool(Handle **out, const Handle *x, const int64_t *size) {
+    return produce(out, [&] {
+        return std::get<0>(is_volume(x) ? at::adaptive_max_pool3d(x->value, axes_of(x, size))
+                                        : at::adaptive_max_pool2d(x->value, axes_of(x, size)));
+    });
 }
 
-lego_status conv_transpose2d(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
-                             const lg_torch_window *window, const int64_t output_padding[2]) {
+lego_status conv_transpose(Handle **out, const Handle *x, const Handle *weight, const Handle *bias,
+                           const lg_torch_window *window, const int64_t *output_padding) {
     return produce(out, [&] {
-        return at::conv_transpose2d(x->value, weight->value, maybe(bias), pair(window->stride), pair(window->pads),
-                                    pair(output_padding), window->groups, pair(window->dilation));
+        const at::IntArrayRef stride = axes_of(x, window->stride), pads = axes_of(x, window->pads);
+        const at::IntArrayRef dilation = axes_of(x, window->dilation), extra = axes_of(x, output_padding);
+
+        if (is_volume(x))
+            return at::conv_transpose3d(x->value, weight->value, maybe(bias), stride, pads, extra, window->groups,
+                                        dilation);
+        return at::conv_transpose2d(x->value, weight->value, maybe(bias), stride, pads, extra, window->groups,
+                                    dilation);
     });
 }
 
@@ -617,7 +658,7 @@ const lg_torch_api api = {
     tensor_grad,
     tensor_drop_grad,
     tensor_free,
-    conv2d,
+    conv,
     linear,
     batch_norm,
     fold_batch_norm,
@@ -641,7 +682,7 @@ const lg_torch_api api = {
     mean,
     upsample,
     adaptive_max_pool,
-    conv_transpose2d,
+    conv_transpose,
     layer_norm,
     group_norm,
     repeat,

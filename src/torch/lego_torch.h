@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define LG_TORCH_API_VERSION 3
+#define LG_TORCH_API_VERSION 4
 #define LG_TORCH_ENTRY "lg_torch_api_get"
 
 /* A reference to an ATen tensor. */
@@ -39,11 +39,14 @@ typedef enum lg_torch_unary {
 
 typedef enum lg_torch_binary { LG_TORCH_SUB, LG_TORCH_MUL, LG_TORCH_DIV, LG_TORCH_MATMUL } lg_torch_binary;
 
+/* Lists by spatial axis have two entries for (N,C,H,W) and three for (N,C,D,H,W). */
+#define LG_TORCH_MAX_AXES 3
+
 typedef struct lg_torch_window {
-    int64_t kernel[2]; /* pooling only */
-    int64_t stride[2];
-    int64_t pads[2]; /* symmetric; uneven padding goes through pad() */
-    int64_t dilation[2];
+    int64_t kernel[LG_TORCH_MAX_AXES]; /* pooling only */
+    int64_t stride[LG_TORCH_MAX_AXES];
+    int64_t pads[LG_TORCH_MAX_AXES]; /* symmetric; uneven padding goes through pad() */
+    int64_t dilation[LG_TORCH_MAX_AXES];
     int64_t groups; /* convolution only */
     int32_t ceil_mode;         /* pooling only */
     int32_t count_include_pad; /* average pooling only */
@@ -153,9 +156,9 @@ typedef struct lg_torch_api {
     lego_status (*tensor_drop_grad)(lg_torch_tensor *tensor);
     void (*tensor_free)(lg_torch_tensor *tensor);
 
-    /* --- ops: x (N,C,H,W) unless said otherwise; bias may be NULL --- */
-    lego_status (*conv2d)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
-                          const lg_torch_tensor *bias, const lg_torch_window *window);
+    /* --- ops: x (N,C,H,W) or (N,C,D,H,W) unless said otherwise; bias may be NULL --- */
+    lego_status (*conv)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                        const lg_torch_tensor *bias, const lg_torch_window *window);
     lego_status (*linear)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
                           const lg_torch_tensor *bias);
     /* training: batch statistics, running ones updated; otherwise the running ones. weight and bias may be NULL. */
@@ -171,10 +174,11 @@ typedef struct lg_torch_api {
     lego_status (*relu)(lg_torch_tensor **out, const lg_torch_tensor *x, int in_place);
     lego_status (*clip)(lg_torch_tensor **out, const lg_torch_tensor *x, double min, double max, int in_place);
     lego_status (*add)(lg_torch_tensor **out, const lg_torch_tensor *a, const lg_torch_tensor *b, int in_place);
-    lego_status (*pad)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t pads[4], double value);
+    /* pads before every spatial axis, then behind: top, left, bottom, right */
+    lego_status (*pad)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t *pads, double value);
     lego_status (*max_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_window *window);
     lego_status (*avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_window *window);
-    lego_status (*adaptive_avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2]);
+    lego_status (*adaptive_avg_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t *size);
     lego_status (*flatten)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t start_axis); /* row-major */
     lego_status (*dropout)(lg_torch_tensor **out, const lg_torch_tensor *x, double p);
 
@@ -190,12 +194,12 @@ typedef struct lg_torch_api {
     lego_status (*reshape)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *dims);
     lego_status (*permute)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims, const int64_t *axes);
     lego_status (*mean)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_axes, const int64_t *axes, int keep);
-    lego_status (*upsample)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2], int bilinear,
+    lego_status (*upsample)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t *size, int bilinear,
                             int align_corners);
-    lego_status (*adaptive_max_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t size[2]);
-    lego_status (*conv_transpose2d)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
-                                    const lg_torch_tensor *bias, const lg_torch_window *window,
-                                    const int64_t output_padding[2]);
+    lego_status (*adaptive_max_pool)(lg_torch_tensor **out, const lg_torch_tensor *x, const int64_t *size);
+    lego_status (*conv_transpose)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight,
+                                  const lg_torch_tensor *bias, const lg_torch_window *window,
+                                  const int64_t *output_padding);
     /* Over the last n_dims axes. */
     lego_status (*layer_norm)(lg_torch_tensor **out, const lg_torch_tensor *x, int n_dims,
                               const lg_torch_tensor *weight, const lg_torch_tensor *bias, double eps);

@@ -101,6 +101,8 @@ static inline int32_t make_pool3d(maker *m, int32_t x)
         pool.pool.dilation[i] = largest && in >= 2 * pool.pool.kernel[i] && pick(m, 0, 2) == 0 ? 2 : 1;
         pool.pool.pads[i] = pick(m, 0, pool.pool.kernel[i] / 2);
         pool.pool.pads[3 + i] = pick(m, 0, pool.pool.kernel[i] / 2);
+        if (!largest && (pool.pool.ceil_mode || !pool.pool.count_include_pad)) /* uneven, it does not run on torch */
+            pool.pool.pads[3 + i] = pool.pool.pads[i];
     }
     return make_unary(m, x, largest ? "max_pool3d" : "avg_pool3d", &pool);
 }

@@ -1,7 +1,7 @@
 /* torch/exec_torch.c: graphs on ATen against the reference engine; gradients, recipes, weights in and out. */
 #include "support/eval.h"
 #include "support/exact.h"
-#include "support/graphs.h"
+#include "support/volumes.h"
 
 #include <math.h>
 
@@ -81,8 +81,8 @@ static void test_torch_exec__random_graphs_equal_the_reference_engine(void **sta
 /* Every op, against the definitions in double precision. */
 static void test_torch_exec__graphs_of_every_op_equal_their_definitions(void **state)
 {
-    for (uint64_t seed = 0; seed < 80; seed++) {
-        lg_graph *graph = make_wide_graph(seed);
+    for (uint64_t seed = 0; seed < 120; seed++) {
+        lg_graph *graph = seed % 3 ? make_wide_graph(seed / 3 * 2 + seed % 3) : make_volume_graph(seed);
         const int64_t n_in = BATCH * lg_value_elements(in(graph)), n_out = out_count(graph);
         float *x = random_values(n_in, seed), *want = lg_calloc((size_t)n_out, sizeof(float)), *got;
         double *wide = lg_calloc((size_t)n_in, sizeof(double));
@@ -99,6 +99,10 @@ static void test_torch_exec__graphs_of_every_op_equal_their_definitions(void **s
         assert_close(got, want, n_out, 2e-4, seed);
         lg_free(got);
         got = forward(net, LG_TORCH_FROZEN, x);
+        assert_close(got, want, n_out, 2e-4, seed);
+        lg_free(got);
+        lg_torch_net_set_recipe(net, (lg_torch_recipe){ LEGO_DTYPE_F32, LG_TORCH_CHANNELS_LAST });
+        got = forward(net, LG_TORCH_EVAL, x);
         assert_close(got, want, n_out, 2e-4, seed);
         eval_free(values, graph);
         lg_torch_net_free(net);
@@ -156,8 +160,8 @@ static double square_of_gradients(const lg_torch_net *net)
 /* A step of length h against the gradient lowers the loss by h |g|^2 to first order, through folded batch norm too. */
 static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **state)
 {
-    for (uint64_t seed = 100; seed < 108; seed++) {
-        lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
+    for (uint64_t seed = 100; seed < 111; seed++) {
+        lg_graph *graph = seed >= 108 ? make_volume_graph(seed) : seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
         float *x = random_values(BATCH * lg_value_elements(in(graph)), seed);
         double before, after, square, h;
         lg_torch_net *net;

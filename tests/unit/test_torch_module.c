@@ -68,7 +68,7 @@ static void check_conv(lg_rng *rng, const int64_t xd[4], const int64_t wd[4], lg
     tx = tensor(4, xd, x);
     tw = tensor(4, wd, w);
     tb = tensor(1, wd, b);
-    assert_torch(conv2d(&ty, tx, tw, tb, &window));
+    assert_torch(conv(&ty, tx, tw, tb, &window));
     assert_torch(tensor_shape(ty, &n_dims, yd));
     read_back(ty, y, yd[0] * yd[1] * yd[2] * yd[3]);
     for (int64_t n = 0, i = 0; n < yd[0]; n++)
@@ -111,10 +111,10 @@ static void test_torch_module__folded_batch_norm_equals_the_two_ops(void **state
     beta = tensor(1, &c, data[3]);
     mean = tensor(1, &c, data[4]);
     var = tensor(1, &c, data[5]);
-    assert_torch(conv2d(&conv, x, w, NULL, &window));
+    assert_torch(conv(&conv, x, w, NULL, &window));
     assert_torch(batch_norm(&normed, conv, gamma, beta, mean, var, 0, 0.1, 1e-5));
     assert_torch(fold_batch_norm(&fw, &fb, w, NULL, gamma, beta, mean, var, 1e-5));
-    assert_torch(conv2d(&once, x, fw, fb, &window));
+    assert_torch(conv(&once, x, fw, fb, &window));
     read_back(normed, y, 360);
     read_back(once, folded, 360);
     for (int i = 0; i < 360; i++)
