@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a fresh Debian 12 to a model that switches its size at run time, on real data: installs what is missing (root or
+# From a fresh Debian 12 or 13 to a model that switches its size at run time, on real data: installs what is missing (root or
 # sudo), builds, and runs the whole job step by step. It leaves the finished store in out/demo/store.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
