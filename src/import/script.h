@@ -76,8 +76,13 @@ lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t i
 lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dims);
 /* A constant node of one number. */
 lego_status lg_script_scalar(int32_t *value, lg_script_at *at, double number, int n_dims);
-/* Argument i, a constant, as a weight of F32 for `slot`; `transposed` swaps its two axes. LG_NONE for None. */
-lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, int transposed);
+/* Argument i, a constant, as a weight of F32 for `slot`. LG_NONE for None. */
+typedef enum lg_script_form {
+    LG_SCRIPT_AS_IS,
+    LG_SCRIPT_TRANSPOSED, /* its two axes swapped */
+    LG_SCRIPT_WIDENED     /* (K,C,R) as (K,C,1,R) */
+} lg_script_form;
+lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, lg_script_form form);
 lg_attrs lg_script_defaults(lg_op_kind kind);
 lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
                            const int32_t *inputs, int n_weights, const int32_t *weights);
@@ -90,5 +95,18 @@ lego_status lg_script_finish(lg_script_at *at, int i, int32_t value);
 lego_status lg_script_give_unary(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs);
 /* ... and whose operator is nothing in a graph: output 0 is argument 0. */
 lego_status lg_script_hand_on(lg_script_at *at);
+
+/* --- windows over one to three spatial axes; our ops have two or three, so that (N,C,W) becomes (N,C,1,W) --- */
+/* Argument 0 and how many spatial axes it has in the file. */
+lego_status lg_script_enter(int32_t *value, int *n_spatial, lg_script_at *at);
+int lg_script_axes_of(int n_spatial); /* of our op */
+/* Numbers by spatial axis in argument i, or one for all; `fallback` for the axis that was added. */
+lego_status lg_script_axes(int64_t *out, const lg_script_at *at, int i, int n_spatial, int64_t fallback);
+/* The same before and behind each axis. */
+lego_status lg_script_pads(int64_t *out, const lg_script_at *at, int i, int n_spatial);
+/* Output 0, with the recorded number of axes. */
+lego_status lg_script_leave(lg_script_at *at, int32_t value, int n_spatial);
+/* One op between the two. */
+lego_status lg_script_give_window(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs);
 
 #endif

@@ -120,8 +120,8 @@ lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, cons
     *out = LG_NONE;
     if (!name)
         LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", at->name);
-    LG_TRY(lg_graph_add_node(out, at->import->graph, lg_op_of_kind(kind)->name, name, attrs, n_inputs, inputs, n_weights,
-                             weights));
+    LG_TRY(lg_graph_add_node(out, at->import->graph, lg_op_for(kind, at->import->graph, n_inputs, inputs)->name, name,
+                             attrs, n_inputs, inputs, n_weights, weights));
     at->n_emitted++;
 done:
     lg_free(name);
@@ -234,7 +234,7 @@ static void swap_axes(lego_tensor *tensor, const lego_tensor *from)
             b[j * rows + i] = a[i * columns + j];
 }
 
-lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, int transposed)
+lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const char *slot, lg_script_form form)
 {
     const lg_script_tensor *tensor = lg_script_tensor_of(at, i);
     int32_t *known;
@@ -247,14 +247,16 @@ lego_status lg_script_weight(int32_t *weight, lg_script_at *at, int i, const cha
     if (!tensor || !tensor->data)
         return lg_script_unsupported("its %s is computed from the input", slot);
     known = &at->import->weights[lg_script_argument(at, i)->integer];
-    if (!transposed && *known != LG_NONE) {
+    if (form != LG_SCRIPT_TRANSPOSED && *known != LG_NONE) {
         *weight = *known;
         return LEGO_OK;
     }
-    if (transposed && tensor->n_dims != 2)
-        return lg_script_unsupported("its %s has %d axes, 2 are needed", slot, (int)tensor->n_dims);
+    if (form != LG_SCRIPT_AS_IS && tensor->n_dims != (form == LG_SCRIPT_WIDENED ? 3 : 2))
+        return lg_script_unsupported("its %s has %d axes", slot, (int)tensor->n_dims);
     LG_TRY(read_constant(&values, tensor));
-    if (transposed) {
+    if (form == LG_SCRIPT_WIDENED)
+        values.shape = (lg_shape){ 4, { tensor->dims[0], tensor->dims[1], 1, tensor->dims[2] } };
+    if (form == LG_SCRIPT_TRANSPOSED) {
         LG_TRY(lg_tensor_init(&turned, LEGO_DTYPE_F32, &(lg_shape){ 2, { tensor->dims[1], tensor->dims[0] } }));
         swap_axes(&turned, &values);
         LG_TRY(add_weight(weight, at, NULL, slot, &turned));
@@ -371,6 +373,73 @@ lego_status lg_script_hand_on(lg_script_at *at)
 
     LG_TRY(lg_script_input(&x, at, 0));
     LG_TRY(lg_script_finish(at, 0, x));
+done:
+    return status;
+}
+
+/* --- windows --- */
+
+int lg_script_axes_of(int n_spatial)
+{
+    return n_spatial == 1 ? 2 : n_spatial;
+}
+
+lego_status lg_script_enter(int32_t *value, int *n_spatial, lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
+    const lg_shape *shape;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(value, at, 0));
+    shape = lg_script_shape(at, *value);
+    *n_spatial = shape->n_dims - 2;
+    if (*n_spatial < 1 || *n_spatial > LG_MAX_AXES)
+        return lg_script_unsupported("a value of %d axes; 3 to %d are supported", (int)shape->n_dims, 2 + LG_MAX_AXES);
+    attrs.reshape.shape = (lg_dims){ 3, { shape->dims[1], 1, shape->dims[2] } };
+    if (*n_spatial == 1)
+        LG_TRY(lg_script_emit_unary(value, at, LG_OP_RESHAPE, &attrs, *value));
+done:
+    return status;
+}
+
+lego_status lg_script_axes(int64_t *out, const lg_script_at *at, int i, int n_spatial, int64_t fallback)
+{
+    out[0] = fallback;
+    return lg_script_ints(out + lg_script_axes_of(n_spatial) - n_spatial, at, i, n_spatial);
+}
+
+lego_status lg_script_pads(int64_t *out, const lg_script_at *at, int i, int n_spatial)
+{
+    const int n_axes = lg_script_axes_of(n_spatial);
+    const lego_status status = lg_script_axes(out, at, i, n_spatial, 0);
+
+    memcpy(out + n_axes, out, (size_t)n_axes * sizeof(*out));
+    return status;
+}
+
+lego_status lg_script_leave(lg_script_at *at, int32_t value, int n_spatial)
+{
+    const lg_shape *shape = lg_script_shape(at, value);
+    lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
+    lego_status status = LEGO_OK;
+
+    attrs.reshape.shape = (lg_dims){ 2, { shape->dims[1], shape->dims[3] } };
+    if (n_spatial == 1)
+        LG_TRY(lg_script_emit_unary(&value, at, LG_OP_RESHAPE, &attrs, value));
+    LG_TRY(lg_script_finish(at, 0, value));
+done:
+    return status;
+}
+
+lego_status lg_script_give_window(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
+{
+    int32_t x, y;
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_enter(&x, &n_spatial, at));
+    LG_TRY(lg_script_emit_unary(&y, at, kind, attrs, x));
+    LG_TRY(lg_script_leave(at, y, n_spatial));
 done:
     return status;
 }

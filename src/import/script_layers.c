@@ -5,41 +5,14 @@
 
 /* --- layers --- */
 
-static lego_status read_pads(int64_t pads[4], const lg_script_at *at, int i, const int64_t kernel[2],
-                             const int64_t stride[2], const int64_t dilation[2])
-{
-    const lg_script_arg *arg = lg_script_argument(at, i);
-    lego_status status = LEGO_OK;
-
-    if (arg->type != LG_SCRIPT_TEXT) {
-        LG_TRY(lg_script_ints(pads, at, i, 2));
-        pads[2] = pads[0];
-        pads[3] = pads[1];
-        return LEGO_OK;
-    }
-    memset(pads, 0, 4 * sizeof(*pads));
-    if (strcmp(arg->text, "valid") == 0)
-        return LEGO_OK;
-    if (strcmp(arg->text, "same") != 0 || stride[0] != 1 || stride[1] != 1)
-        return lg_script_unsupported("padding '%.40s' with strides %lld and %lld", arg->text, (long long)stride[0],
-                                     (long long)stride[1]);
-    for (int k = 0; k < 2; k++) { /* an odd one goes behind */
-        const int64_t total = dilation[k] * (kernel[k] - 1);
-        pads[k] = total / 2;
-        pads[2 + k] = total - total / 2;
-    }
-done:
-    return status;
-}
-
 static lego_status layer(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
 {
     int32_t x, y, weights[2];
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_weight(&weights[0], at, 1, "weight", 0));
-    LG_TRY(lg_script_weight(&weights[1], at, 2, "bias", 0));
+    LG_TRY(lg_script_weight(&weights[0], at, 1, "weight", LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_weight(&weights[1], at, 2, "bias", LG_SCRIPT_AS_IS));
     if (weights[0] == LG_NONE)
         LG_FAIL(LEGO_EUNSUPPORTED, "no weight");
     LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
@@ -48,34 +21,76 @@ done:
     return status;
 }
 
-static lego_status check_2d(const lg_script_at *at)
-{
-    const lg_script_tensor *weight = lg_script_tensor_of(at, 1);
+/* --- convolutions over one to three axes --- */
 
-    if (!weight || weight->n_dims != 4)
-        return lg_script_unsupported("a convolution over %d axes; over two is supported",
-                                     weight ? (int)weight->n_dims - 2 : 0);
+/* Numbers before and behind each axis, or 'same' or 'valid'. */
+static lego_status read_pads(int64_t *pads, const lg_script_at *at, int i, int n_spatial, const int64_t *stride,
+                             const int64_t *dilation)
+{
+    const lg_script_arg *arg = lg_script_argument(at, i);
+    const int n_axes = lg_script_axes_of(n_spatial), skipped = n_axes - n_spatial;
+
+    if (arg->type != LG_SCRIPT_TEXT)
+        return lg_script_pads(pads, at, i, n_spatial);
+    if (strcmp(arg->text, "valid") == 0)
+        return LEGO_OK;
+    for (int k = skipped; k < n_axes; k++) { /* an odd one goes behind */
+        const int64_t total = dilation[k] * (lg_script_tensor_of(at, 1)->dims[2 + k - skipped] - 1);
+
+        if (strcmp(arg->text, "same") != 0 || stride[k] != 1)
+            return lg_script_unsupported("padding '%.40s' with a stride of %lld", arg->text, (long long)stride[k]);
+        pads[k] = total / 2;
+        pads[n_axes + k] = total - total / 2;
+    }
     return LEGO_OK;
+}
+
+/* How many axes the convolution runs over; the weight's must be the input's. */
+static lego_status count_axes(int *n_spatial, const lg_script_at *at)
+{
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0), *weight = lg_script_tensor_of(at, 1);
+
+    *n_spatial = weight ? weight->n_dims - 2 : 0;
+    if (*n_spatial < 1 || *n_spatial > LG_MAX_AXES)
+        return lg_script_unsupported("a convolution over %d axes; over 1 to %d are supported", *n_spatial, LG_MAX_AXES);
+    if (!x || x->n_dims != weight->n_dims)
+        return lg_script_unsupported("a convolution over %d axes of a value without batch or channels", *n_spatial);
+    return LEGO_OK;
+}
+
+static lego_status window_layer(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
+{
+    int32_t x, y, weights[2];
+    int n_spatial;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_enter(&x, &n_spatial, at));
+    LG_TRY(lg_script_weight(&weights[0], at, 1, "weight", n_spatial == 1 ? LG_SCRIPT_WIDENED : LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_weight(&weights[1], at, 2, "bias", LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
+    LG_TRY(lg_script_leave(at, y, n_spatial));
+done:
+    return status;
 }
 
 /* conv2d(x, weight, bias, stride, padding, dilation, groups), also convolution's first six; `groups` at argument g. */
 static lego_status convolution_at(lg_script_at *at, int g)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_CONV);
+    int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(check_2d(at));
-    LG_TRY(lg_script_ints(attrs.conv.stride, at, 3, 2));
-    LG_TRY(lg_script_ints(attrs.conv.dilation, at, 5, 2));
-    LG_TRY(read_pads(attrs.conv.pads, at, 4, lg_script_tensor_of(at, 1)->dims + 2, attrs.conv.stride,
-                     attrs.conv.dilation));
+    LG_TRY(count_axes(&n_spatial, at));
+    LG_TRY(lg_script_axes(attrs.conv.stride, at, 3, n_spatial, 1));
+    LG_TRY(lg_script_axes(attrs.conv.dilation, at, 5, n_spatial, 1));
+    LG_TRY(read_pads(attrs.conv.pads, at, 4, n_spatial, attrs.conv.stride, attrs.conv.dilation));
     LG_TRY(lg_script_int(&attrs.conv.groups, at, g));
-    LG_TRY(layer(at, LG_OP_CONV, &attrs));
+    LG_TRY(window_layer(at, LG_OP_CONV, &attrs));
 done:
     return status;
 }
 
-static lego_status convert_conv2d(lg_script_at *at)
+static lego_status convert_conv(lg_script_at *at)
 {
     return convolution_at(at, 6);
 }
@@ -85,22 +100,21 @@ static lego_status transposed_at(lg_script_at *at, int p, int g, int d)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_CONV_TRANSPOSE);
     lg_conv_transpose_attrs *conv = &attrs.conv_transpose;
+    int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(check_2d(at));
-    LG_TRY(lg_script_ints(conv->stride, at, 3, 2));
-    LG_TRY(lg_script_ints(conv->pads, at, 4, 2));
-    conv->pads[2] = conv->pads[0];
-    conv->pads[3] = conv->pads[1];
-    LG_TRY(lg_script_ints(conv->output_padding, at, p, 2));
+    LG_TRY(count_axes(&n_spatial, at));
+    LG_TRY(lg_script_axes(conv->stride, at, 3, n_spatial, 1));
+    LG_TRY(lg_script_pads(conv->pads, at, 4, n_spatial));
+    LG_TRY(lg_script_axes(conv->output_padding, at, p, n_spatial, 0));
     LG_TRY(lg_script_int(&conv->groups, at, g));
-    LG_TRY(lg_script_ints(conv->dilation, at, d, 2));
-    LG_TRY(layer(at, LG_OP_CONV_TRANSPOSE, &attrs));
+    LG_TRY(lg_script_axes(conv->dilation, at, d, n_spatial, 1));
+    LG_TRY(window_layer(at, LG_OP_CONV_TRANSPOSE, &attrs));
 done:
     return status;
 }
 
-static lego_status convert_conv_transpose2d(lg_script_at *at)
+static lego_status convert_conv_transpose(lg_script_at *at)
 {
     return transposed_at(at, 5, 6, 7);
 }
@@ -128,9 +142,9 @@ static lego_status emit_product(lg_script_at *at, int i_x, int i_weight, int i_b
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_input(&x, at, i_x));
-    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", 1));
+    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", LG_SCRIPT_TRANSPOSED));
     if (i_bias >= 0)
-        LG_TRY(lg_script_weight(&weights[1], at, i_bias, "bias", 0));
+        LG_TRY(lg_script_weight(&weights[1], at, i_bias, "bias", LG_SCRIPT_AS_IS));
     LG_TRY(lg_script_emit(&y, at, LG_OP_LINEAR, NULL, 1, &x, 2, weights));
     LG_TRY(lg_script_finish(at, 0, y));
 done:
@@ -187,7 +201,7 @@ static lego_status convert_batch_norm(lg_script_at *at)
     LG_TRY(lg_script_number(&attrs.batch_norm.eps, at, 7));
     LG_TRY(lg_script_input(&x, at, 0));
     for (int i = 0; i < 4; i++)
-        LG_TRY(lg_script_weight(&weights[i], at, i + 1, slots[i], 0));
+        LG_TRY(lg_script_weight(&weights[i], at, i + 1, slots[i], LG_SCRIPT_AS_IS));
     LG_TRY(lg_script_emit(&y, at, LG_OP_BATCH_NORM, &attrs, 1, &x, 4, weights));
     LG_TRY(lg_script_finish(at, 0, y));
 done:
@@ -200,8 +214,8 @@ static lego_status own_norm(lg_script_at *at, lg_op_kind kind, const lg_attrs *a
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", 0));
-    LG_TRY(lg_script_weight(&weights[1], at, i_weight + 1, "bias", 0));
+    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_weight(&weights[1], at, i_weight + 1, "bias", LG_SCRIPT_AS_IS));
     LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
     LG_TRY(lg_script_finish(at, 0, y));
 done:
@@ -257,10 +271,14 @@ done:
 }
 
 const lg_script_op lg_script_layer_ops[] = {
-    { "conv2d", convert_conv2d },
+    { "conv1d", convert_conv },
+    { "conv2d", convert_conv },
+    { "conv3d", convert_conv },
     { "_convolution", convert_convolution },
     { "convolution", convert_convolution },
-    { "conv_transpose2d", convert_conv_transpose2d },
+    { "conv_transpose1d", convert_conv_transpose },
+    { "conv_transpose2d", convert_conv_transpose },
+    { "conv_transpose3d", convert_conv_transpose },
     { "linear", convert_linear },
     { "addmm", convert_addmm },
     { "matmul", convert_matmul },

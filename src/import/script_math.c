@@ -57,7 +57,7 @@ static lego_status convert_prelu(lg_script_at *at)
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_weight(&weight, at, 1, "weight", 0));
+    LG_TRY(lg_script_weight(&weight, at, 1, "weight", LG_SCRIPT_AS_IS));
     LG_TRY(lg_script_emit(&y, at, LG_OP_PRELU, NULL, 1, &x, 1, &weight));
     LG_TRY(lg_script_finish(at, 0, y));
 done:

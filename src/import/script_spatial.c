@@ -1,4 +1,4 @@
-/* Converters of TorchScript's operators on feature maps: pools, resizing, padding. */
+/* Converters of TorchScript's operators on feature maps over one to three axes: pools, resizing, padding. */
 #include "import/script.h"
 
 #include <string.h>
@@ -6,78 +6,93 @@
 /* --- pools --- */
 
 /* Kernel and stride (left out: as the kernel), arguments 1 and 2, padding, argument 3. */
-static lego_status read_pool(lg_pool_attrs *pool, const lg_script_at *at)
+static lego_status read_pool(lg_pool_attrs *pool, const lg_script_at *at, int n_spatial)
 {
     const lg_script_arg *stride = lg_script_argument(at, 2);
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_ints(pool->kernel, at, 1, 2));
+    LG_TRY(lg_script_axes(pool->kernel, at, 1, n_spatial, 1));
     if (stride->type == LG_SCRIPT_NONE || (stride->type == LG_SCRIPT_INTS && stride->n == 0))
         memcpy(pool->stride, pool->kernel, sizeof(pool->stride));
     else
-        LG_TRY(lg_script_ints(pool->stride, at, 2, 2));
-    LG_TRY(lg_script_ints(pool->pads, at, 3, 2));
-    pool->pads[2] = pool->pads[0];
-    pool->pads[3] = pool->pads[1];
+        LG_TRY(lg_script_axes(pool->stride, at, 2, n_spatial, 1));
+    LG_TRY(lg_script_pads(pool->pads, at, 3, n_spatial));
 done:
     return status;
 }
 
+/* Of argument 0; 0: none that windows run over. */
+static int count_axes(const lg_script_at *at)
+{
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+
+    return x && x->n_dims >= 3 && x->n_dims <= 2 + LG_MAX_AXES ? x->n_dims - 2 : 0;
+}
+
 /* max_pool2d(x, kernel, stride, padding, dilation, ceil_mode); the indices of ..._with_indices must be unused */
-static lego_status convert_max_pool2d(lg_script_at *at)
+static lego_status convert_max_pool(lg_script_at *at)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_MAX_POOL);
+    const int n_spatial = count_axes(at);
     int64_t ceil_mode = 0;
     lego_status status = LEGO_OK;
 
-    LG_TRY(read_pool(&attrs.pool, at));
-    LG_TRY(lg_script_ints(attrs.pool.dilation, at, 4, 2));
+    LG_TRY(read_pool(&attrs.pool, at, n_spatial));
+    LG_TRY(lg_script_axes(attrs.pool.dilation, at, 4, n_spatial, 1));
     LG_TRY(lg_script_int(&ceil_mode, at, 5));
     attrs.pool.ceil_mode = ceil_mode != 0;
     if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
         LG_FAIL(LEGO_EUNSUPPORTED, "its indices are used");
-    LG_TRY(lg_script_give_unary(at, LG_OP_MAX_POOL, &attrs));
+    LG_TRY(lg_script_give_window(at, LG_OP_MAX_POOL, &attrs));
 done:
     return status;
 }
 
 /* avg_pool2d(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override) */
-static lego_status convert_avg_pool2d(lg_script_at *at)
+static lego_status convert_avg_pool(lg_script_at *at)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_AVG_POOL);
     int64_t ceil_mode = 0, include = 0;
     lego_status status = LEGO_OK;
 
-    LG_TRY(read_pool(&attrs.pool, at));
+    LG_TRY(read_pool(&attrs.pool, at, count_axes(at)));
     LG_TRY(lg_script_int(&ceil_mode, at, 4));
     LG_TRY(lg_script_int(&include, at, 5));
     attrs.pool.ceil_mode = ceil_mode != 0;
     attrs.pool.count_include_pad = include != 0;
-    if (!lg_script_is_none(at, 6))
+    if (!lg_script_is_none(at, 6)) /* avg_pool1d has none */
         LG_FAIL(LEGO_EUNSUPPORTED, "divisor_override");
-    LG_TRY(lg_script_give_unary(at, LG_OP_AVG_POOL, &attrs));
+    LG_TRY(lg_script_give_window(at, LG_OP_AVG_POOL, &attrs));
 done:
     return status;
+}
+
+/* The recorded extents of output 0. */
+static void copy_extents(int64_t size[LG_MAX_AXES], const lg_script_at *at)
+{
+    const lg_script_tensor *out = lg_script_output(at, 0);
+    const int n_spatial = count_axes(at);
+
+    size[0] = 1;
+    if (out->n_dims == 2 + n_spatial)
+        memcpy(size + lg_script_axes_of(n_spatial) - n_spatial, out->dims + 2, (size_t)n_spatial * sizeof(*size));
 }
 
 /* The recorded extents, since an entry may be None: as it is. */
 static lego_status adaptive(lg_script_at *at, lg_op_kind kind)
 {
     lg_attrs attrs = lg_script_defaults(kind);
-    const lg_script_tensor *out = lg_script_output(at, 0);
 
-    if (out->n_dims != 4)
-        return lg_script_unsupported("a value of %d axes; 4 are supported", (int)out->n_dims);
-    memcpy(attrs.adaptive_pool.size, out->dims + 2, sizeof(attrs.adaptive_pool.size));
-    return lg_script_give_unary(at, kind, &attrs);
+    copy_extents(attrs.adaptive_pool.size, at);
+    return lg_script_give_window(at, kind, &attrs);
 }
 
-static lego_status convert_adaptive_avg_pool2d(lg_script_at *at)
+static lego_status convert_adaptive_avg_pool(lg_script_at *at)
 {
     return adaptive(at, LG_OP_ADAPTIVE_AVG_POOL);
 }
 
-static lego_status convert_adaptive_max_pool2d(lg_script_at *at)
+static lego_status convert_adaptive_max_pool(lg_script_at *at)
 {
     if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
         return lg_script_unsupported("its indices are used");
@@ -92,13 +107,13 @@ static lego_status check_scales(const lg_script_at *at)
     const lg_script_tensor *x = lg_script_tensor_of(at, 0), *y = lg_script_output(at, 0);
     int axis = 2;
 
-    if (!x || x->n_dims != 4 || y->n_dims != 4)
-        return lg_script_unsupported("values of other than 4 axes");
+    if (!x || count_axes(at) == 0 || y->n_dims != x->n_dims)
+        return lg_script_unsupported("values of other than 3 to %d axes", 2 + LG_MAX_AXES);
     for (int i = 1; i < at->node->n_args; i++) {
         const lg_script_arg *arg = lg_script_argument(at, i);
         const int n = arg->type == LG_SCRIPT_DOUBLE ? 1 : arg->type == LG_SCRIPT_DOUBLES ? arg->n : 0;
 
-        for (int k = 0; k < n && axis < 4; k++, axis++) {
+        for (int k = 0; k < n && axis < x->n_dims; k++, axis++) {
             const double scale = arg->type == LG_SCRIPT_DOUBLE ? arg->number : arg->doubles[k];
             if ((double)x->dims[axis] * scale != (double)y->dims[axis])
                 return lg_script_unsupported("a scale of %g for %lld elements; give the size instead", scale,
@@ -116,19 +131,19 @@ static lego_status upsample(lg_script_at *at, lg_upsample_mode mode, int align_c
     LG_TRY(check_scales(at));
     attrs.upsample.mode = mode;
     attrs.upsample.align_corners = align_corners;
-    memcpy(attrs.upsample.size, lg_script_output(at, 0)->dims + 2, sizeof(attrs.upsample.size));
-    LG_TRY(lg_script_give_unary(at, LG_OP_UPSAMPLE, &attrs));
+    copy_extents(attrs.upsample.size, at);
+    LG_TRY(lg_script_give_window(at, LG_OP_UPSAMPLE, &attrs));
 done:
     return status;
 }
 
-static lego_status convert_upsample_nearest2d(lg_script_at *at)
+static lego_status convert_upsample_nearest(lg_script_at *at)
 {
     return upsample(at, LG_UPSAMPLE_NEAREST, 0);
 }
 
 /* upsample_bilinear2d(x, size, align_corners, scales ...) */
-static lego_status convert_upsample_bilinear2d(lg_script_at *at)
+static lego_status convert_upsample_linear(lg_script_at *at)
 {
     int64_t align = 0;
     lego_status status = lg_script_int(&align, at, 2);
@@ -141,15 +156,16 @@ static lego_status emit_pad(lg_script_at *at, double value)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_PAD);
     const lg_script_arg *pads = lg_script_argument(at, 1);
+    const int n_spatial = count_axes(at), n_axes = lg_script_axes_of(n_spatial);
 
-    if (pads->type != LG_SCRIPT_INTS || pads->n < 2 || pads->n > 4 || pads->n % 2 != 0)
-        return lg_script_unsupported("padding of other than the last one or two axes");
+    if (pads->type != LG_SCRIPT_INTS || pads->n < 2 || pads->n > 2 * n_spatial || pads->n % 2 != 0)
+        return lg_script_unsupported("padding of other than the last axes, up to the third");
     attrs.pad.value = value;
-    attrs.pad.pads[1] = pads->ints[0];
-    attrs.pad.pads[3] = pads->ints[1];
-    attrs.pad.pads[0] = pads->n == 4 ? pads->ints[2] : 0;
-    attrs.pad.pads[2] = pads->n == 4 ? pads->ints[3] : 0;
-    return lg_script_give_unary(at, LG_OP_PAD, &attrs);
+    for (int k = 0; k < pads->n / 2; k++) {
+        attrs.pad.pads[n_axes - 1 - k] = pads->ints[2 * k];
+        attrs.pad.pads[2 * n_axes - 1 - k] = pads->ints[2 * k + 1];
+    }
+    return lg_script_give_window(at, LG_OP_PAD, &attrs);
 }
 
 /* constant_pad_nd(x, pads, value) */
@@ -179,13 +195,27 @@ done:
 }
 
 const lg_script_op lg_script_spatial_ops[] = {
-    { "max_pool2d", convert_max_pool2d },
-    { "max_pool2d_with_indices", convert_max_pool2d },
-    { "avg_pool2d", convert_avg_pool2d },
-    { "adaptive_avg_pool2d", convert_adaptive_avg_pool2d },
-    { "adaptive_max_pool2d", convert_adaptive_max_pool2d },
-    { "upsample_nearest2d", convert_upsample_nearest2d },
-    { "upsample_bilinear2d", convert_upsample_bilinear2d },
+    { "max_pool1d", convert_max_pool },
+    { "max_pool1d_with_indices", convert_max_pool },
+    { "max_pool2d", convert_max_pool },
+    { "max_pool2d_with_indices", convert_max_pool },
+    { "max_pool3d", convert_max_pool },
+    { "max_pool3d_with_indices", convert_max_pool },
+    { "avg_pool1d", convert_avg_pool },
+    { "avg_pool2d", convert_avg_pool },
+    { "avg_pool3d", convert_avg_pool },
+    { "adaptive_avg_pool1d", convert_adaptive_avg_pool },
+    { "adaptive_avg_pool2d", convert_adaptive_avg_pool },
+    { "adaptive_avg_pool3d", convert_adaptive_avg_pool },
+    { "adaptive_max_pool1d", convert_adaptive_max_pool },
+    { "adaptive_max_pool2d", convert_adaptive_max_pool },
+    { "adaptive_max_pool3d", convert_adaptive_max_pool },
+    { "upsample_nearest1d", convert_upsample_nearest },
+    { "upsample_nearest2d", convert_upsample_nearest },
+    { "upsample_nearest3d", convert_upsample_nearest },
+    { "upsample_linear1d", convert_upsample_linear },
+    { "upsample_bilinear2d", convert_upsample_linear },
+    { "upsample_trilinear3d", convert_upsample_linear },
     { "constant_pad_nd", convert_constant_pad },
     { "pad", convert_pad },
     { NULL, NULL },

@@ -85,6 +85,28 @@ static const script_case cases[] = {
     { "conv2d valid", "return torch.conv2d(x, self.w, self.b, [2, 2], 'valid')", "w:4,3,4,3 b:4", { 3, 9, 8 }, "conv2d" },
     { "conv_transpose2d", "return torch.conv_transpose2d(x, self.w, self.b, [2, 3], [1, 0], [1, 2], 1, [1, 1])",
       "w:3,4,3,3 b:4", { 3, 5, 4 }, "conv_transpose2d" },
+    { "conv1d",
+      "y = torch.conv1d(x, self.w, self.b, [2], [1], [2], 1)\n    z = torch.conv1d(y, self.u, None, 1, 'same', 1, 4)\n"
+      "    return torch.conv_transpose1d(torch.relu(y + z), self.w, None, [2], [1], [1], 1, [2])",
+      "w:4,3,3 b:4 u:4,1,4", { 3, 17 }, "conv2d conv_transpose2d relu add reshape" },
+    { "one axis",
+      "y = torch.max_pool1d(x, 3, 2, 1, 1, True) + torch.avg_pool1d(x, [3], [2], [1], True, False)\n"
+      "    z, indices = torch.adaptive_max_pool1d(y, 3)\n    z = torch.upsample_linear1d(z, [6], True) * 2.0\n"
+      "    return torch.constant_pad_nd(torch.upsample_nearest1d(z + torch.adaptive_avg_pool1d(y, [6]), [12]), [3, 0], 1.5)",
+      "", { 4, 13 }, "max_pool avg_pool adaptive_max_pool adaptive_avg_pool upsample pad reshape" },
+    { "conv3d",
+      "y = torch.conv3d(x, self.w, self.b, [2, 1, 1], [1, 0, 2], [1, 2, 1], 2)\n"
+      "    z = torch.conv3d(y, self.u, None, 1, 'same', 1)\n"
+      "    y = torch.batch_norm(y + z, self.g, self.b, self.m, self.v, False, 0.1, 1e-3, True)\n"
+      "    return torch.conv_transpose3d(y, self.w, None, [1, 2, 1], [0, 1, 1], [0, 1, 0], 2)",
+      "w:4,2,3,2,3 b:4 u:4,4,2,3,1 g:4 m:4 +v:4", { 4, 6, 5, 7 }, "conv3d conv_transpose3d batch_norm add" },
+    { "three axes",
+      "y = torch.max_pool3d(x, [1, 3, 2], [1, 2, 2], [0, 1, 0], 1, True) + torch.avg_pool3d(x, [1, 3, 2], [1, 2, 2], [0, 1, 0], "
+      "True, False)\n"
+      "    z, indices = torch.adaptive_max_pool3d(y, [2, 3, 1])\n"
+      "    z = torch.upsample_trilinear3d(z, [4, 4, 4], False) + torch.upsample_nearest3d(z, None, [2.0, 1.0, 4.0])[:, :, :, :1]\n"
+      "    return torch.constant_pad_nd(z * torch.adaptive_avg_pool3d(y, 1), [0, 1, 2, 0, 1, 1], 0.25).mean([2, 3, 4])",
+      "", { 3, 5, 7, 6 }, "max_pool3d avg_pool3d adaptive_max_pool3d adaptive_avg_pool3d upsample3d pad3d mean" },
     { "linear", "return torch.linear(x, self.w, self.b)", "w:5,7 b:5", { 7 }, "linear" },
     { "addmm", "return torch.addmm(self.b, x, self.w.t())", "w:5,7 b:5", { 7 }, "linear" },
     { "matmul", "y = torch.matmul(x, self.w)\n    return torch.matmul(y, x.transpose(1, 2))", "w:6,6", { 4, 6 },
