@@ -67,6 +67,10 @@ typedef struct lg_walk {
 void lg_walk_start(lg_walk *walk, int n, const int64_t *extents, const int64_t *a, const int64_t *b);
 /* Over those from `first` to `end` (excluded) instead. */
 void lg_walk_cut(lg_walk *walk, int64_t first, int64_t end);
+/* How many whole rows follow at the distance of the last outer extent, this one included; at least 1. */
+int64_t lg_walk_rows(const lg_walk *walk);
+/* Over n rows, fewer than lg_walk_rows(). */
+void lg_walk_skip(lg_walk *walk, int64_t n);
 /* To the next row; 0: that was the last. */
 int lg_walk_next(lg_walk *walk);
 

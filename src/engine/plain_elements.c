@@ -18,37 +18,85 @@ static void broadcast_strides(int64_t strides[LEGO_MAX_DIMS], const lg_plain_cal
     }
 }
 
-#define ROW(op)                                                               \
-    do {                                                                      \
-        if (sa != 0 && sb != 0)                                               \
-            for (int64_t i = 0; i < n; i++)                                   \
-                y[i] = a[i] op b[i];                                          \
-        else if (sa != 0)                                                     \
-            for (int64_t i = 0; i < n; i++)                                   \
-                y[i] = a[i] op b[0];                                          \
-        else                                                                  \
-            for (int64_t i = 0; i < n; i++)                                   \
-                y[i] = a[0] op b[i * sb];                                     \
-    } while (0)
+/* Operands of a step, walked together, and where the rows of the last extent but one lie. */
+typedef struct rows {
+    float *y;
+    const float *a, *b;
+    int64_t n, length;               /* rows, and elements of each */
+    int64_t a_stride, b_stride;      /* of a row's elements: 0 or 1 */
+    int64_t a_distance, b_distance;  /* between rows */
+} rows;
 
-/* Strides are 0 or 1: it is the innermost axis. */
-static void binary_row(float *y, const float *a, int64_t sa, const float *b, int64_t sb, int64_t n,
-                       lg_binary_kind kind)
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+#define EACH(left, right, op)                                                 \
+    for (int64_t k = 0; k < n; k++)                                           \
+        for (int64_t i = 0; i < length; i++)                                  \
+            y[k * length + i] = op(a[k * a_distance + (left)], b[k * b_distance + (right)]);
+#define ROWS(op)                                                              \
+    if (r->a_stride != 0 && r->b_stride != 0)                                 \
+        EACH(i, i, op)                                                        \
+    else if (r->a_stride != 0)                                                \
+        EACH(i, 0, op)                                                        \
+    else                                                                      \
+        EACH(0, i * r->b_stride, op)
+#define OPEN_ROWS                                                             \
+    const int64_t n = r->n, a_distance = r->a_distance, b_distance = r->b_distance; \
+    const float *restrict a = r->a, *restrict b = r->b;                       \
+    float *restrict y = r->y;
+
+/* `length` is a constant where rows are blocks of channels: compilers make that one vector. */
+static inline void combine(const rows *r, int64_t length, lg_binary_kind kind)
 {
+    OPEN_ROWS
+
     switch (kind) {
     case LG_BINARY_ADD:
-        ROW(+);
+        ROWS(ADD)
         break;
     case LG_BINARY_SUB:
-        ROW(-);
+        ROWS(SUB)
         break;
     case LG_BINARY_MUL:
-        ROW(*);
+        ROWS(MUL)
         break;
     case LG_BINARY_DIV:
-        ROW(/);
+        ROWS(DIV)
         break;
     }
+}
+
+static inline float leak(float x, float slope)
+{
+    const float scaled = x * slope; /* read before it is known to be needed: no branch */
+
+    return x < 0.0f ? scaled : x;
+}
+
+static inline void scale_negative(const rows *r, int64_t length)
+{
+    OPEN_ROWS
+
+    ROWS(leak)
+}
+
+/* The next rows of a walk: one, or as many whole ones as lie at equal distances. */
+static rows next_rows(lg_walk *walk, float *y, const float *a, const float *b)
+{
+    const rows r = { .y = y,
+                     .a = a + walk->offset[0],
+                     .b = b + walk->offset[1],
+                     .n = lg_walk_rows(walk),
+                     .length = walk->row,
+                     .a_stride = walk->stride[0],
+                     .b_stride = walk->stride[1],
+                     .a_distance = walk->n > 0 ? walk->strides[0][walk->n - 1] : 0,
+                     .b_distance = walk->n > 0 ? walk->strides[1][walk->n - 1] : 0 };
+
+    lg_walk_skip(walk, r.n - 1);
+    return r;
 }
 
 void LG_PLAIN(binary)(const lg_plain_call *call)
@@ -64,11 +112,14 @@ void LG_PLAIN(binary)(const lg_plain_call *call)
     lg_walk_start(&walk, out.n_dims, out.dims, a, b);
     lg_walk_cut(&walk, call->first, call->end);
     do {
-        binary_row(y, call->inputs[0] + walk.offset[0], walk.stride[0], call->inputs[1] + walk.offset[1], walk.stride[1],
-                   walk.row, step->binary);
+        const rows r = next_rows(&walk, y, call->inputs[0], call->inputs[1]);
+        if (r.length == 16)
+            combine(&r, 16, step->binary);
+        else
+            combine(&r, r.length, step->binary);
         if (step->act.kind != LG_ACT_NONE)
-            lg_act_run(y, y, walk.row, &step->act);
-        y += walk.row;
+            lg_act_run(y, y, r.n * r.length, &step->act);
+        y += r.n * r.length;
     } while (lg_walk_next(&walk));
 }
 
@@ -77,24 +128,31 @@ void LG_PLAIN(act)(const lg_plain_call *call)
     lg_act_run(call->y + call->first, call->inputs[0] + call->first, call->end - call->first, &call->step->act);
 }
 
-/* x (N,C,...): each channel has a slope, or all have one. */
+/* x (N,C,...): each channel has a slope, or all have one; a slope is repeated as a factor would be. */
 void LG_PLAIN(prelu)(const lg_plain_call *call)
 {
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_shape shape = lg_memory_shape(cell, call->out, call->block);
-    const float *slopes = lg_tensor_data(&call->step->weight), *x = call->inputs[0];
     const int single = lg_tensor_count(&call->step->weight) == 1;
-    const int axis = lg_memory_axis(cell, call->out, 1);
-    int64_t inner = 1;
+    int64_t x_strides[LEGO_MAX_DIMS], slope_strides[LEGO_MAX_DIMS] = { 0 };
+    float *y = call->y + call->first;
+    lg_walk walk;
 
-    for (int i = axis + 1; i < shape.n_dims; i++)
-        inner *= shape.dims[i];
-    for (int64_t unit = call->first; unit < call->end; unit++) {
-        const int64_t c = unit % shape.dims[axis];
-        for (int64_t i = 0; i < inner; i++) {
-            const int64_t lane = call->out == LG_LAYOUT_BLOCKED ? c * call->block + i % call->block : c;
-            const float value = x[unit * inner + i];
-            call->y[unit * inner + i] = value < 0.0f ? value * slopes[single ? 0 : lane] : value;
-        }
+    broadcast_strides(x_strides, call, call->step->output);
+    if (!single && call->out == LG_LAYOUT_BLOCKED) {
+        slope_strides[1] = call->block;
+        slope_strides[shape.n_dims - 1] = 1;
+    } else if (!single) {
+        slope_strides[lg_memory_axis(cell, call->out, 1)] = 1;
     }
+    lg_walk_start(&walk, shape.n_dims, shape.dims, x_strides, slope_strides);
+    lg_walk_cut(&walk, call->first, call->end);
+    do {
+        const rows r = next_rows(&walk, y, call->inputs[0], lg_tensor_data(&call->step->weight));
+        if (r.length == 16)
+            scale_negative(&r, 16);
+        else
+            scale_negative(&r, r.length);
+        y += r.n * r.length;
+    } while (lg_walk_next(&walk));
 }

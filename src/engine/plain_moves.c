@@ -35,6 +35,15 @@ static void copy_part(const lg_plain_call *call, int64_t at, const float *from, 
         memcpy(call->y + first, from + (first - at), (size_t)(end - first) * sizeof(float));
 }
 
+/* The same of elements that lie `stride` apart. */
+static void copy_strided(const lg_plain_call *call, int64_t at, const float *from, int64_t stride, int64_t n)
+{
+    const int64_t first = at > call->first ? at : call->first, end = at + n < call->end ? at + n : call->end;
+
+    for (int64_t i = first; i < end; i++)
+        call->y[i] = from[(i - at) * stride];
+}
+
 void LG_PLAIN(concat)(const lg_plain_call *call)
 {
     const lg_step *step = call->step;
@@ -77,6 +86,8 @@ void LG_PLAIN(slice)(const lg_plain_call *call)
 
         if (step->attrs.slice.step == 1)
             copy_part(call, o * out.run, x, out.run);
+        else if (out.inner == 1)
+            copy_strided(call, o * out.run, x, step->attrs.slice.step, out.run);
         else
             for (int64_t i = 0; i < out.run; i += out.inner, x += step->attrs.slice.step * in.inner)
                 copy_part(call, o * out.run + i, x, out.inner);

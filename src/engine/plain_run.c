@@ -39,8 +39,6 @@ static int64_t units_of(const lg_plain_call *call)
         return product(out->shape.dims, out->shape.n_dims - 1);
     case LG_STEP_AFFINE: /* channels */
         return product(out->shape.dims, 2);
-    case LG_STEP_PRELU:
-        return product(shape.dims, lg_memory_axis(out, call->out, 1) + 1);
     case LG_STEP_SHUFFLE: /* pixels, or channels */
         axis = lg_memory_axis(out, call->out, 1);
         return product(shape.dims, axis == shape.n_dims - 1 ? axis : axis + 1);

@@ -1,6 +1,7 @@
 /* plain_walk.c: how data in a layout lies in memory, and how it is walked.
  *
- * What newcomers get wrong: layouts are of images and volumes. Everything else is row-major, in whatever layout it is asked for. */
+ * What newcomers get wrong: layouts are of images and volumes. Everything else is row-major, in whatever
+ * layout it is asked for. */
 #include <string.h>
 
 #include "engine/plain.h"
@@ -106,6 +107,29 @@ void lg_walk_cut(lg_walk *walk, int64_t first, int64_t end)
         for (int i = 0; i < walk->n; i++)
             walk->offset[k] += walk->at[i] * walk->strides[k][i];
     }
+}
+
+int64_t lg_walk_rows(const lg_walk *walk)
+{
+    const int last = walk->n - 1;
+    int64_t whole;
+
+    if (last < 0 || walk->row < walk->inner)
+        return 1;
+    whole = walk->left / walk->inner;
+    return whole < walk->extents[last] - walk->at[last] ? whole : walk->extents[last] - walk->at[last];
+}
+
+void lg_walk_skip(lg_walk *walk, int64_t n)
+{
+    const int last = walk->n - 1;
+
+    if (n == 0)
+        return;
+    walk->left -= n * walk->inner;
+    walk->at[last] += n;
+    walk->offset[0] += n * walk->strides[0][last];
+    walk->offset[1] += n * walk->strides[1][last];
 }
 
 int lg_walk_next(lg_walk *walk)
