@@ -36,7 +36,5 @@ int lg_act_keeps_zero(const lg_act *act);
 
 /* Computed in double, rounded once. A NaN passes. */
 float lg_act_apply(const lg_act *act, double x);
-/* y[i] = act(x[i]); y may be x. */
-void lg_act_run(float *y, const float *x, int64_t n, const lg_act *act);
 
 #endif

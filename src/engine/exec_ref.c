@@ -148,6 +148,7 @@ static lego_status ref_run_op(lg_plan *plan, int32_t op)
                             .weight = packed ? packed->weight : NULL,
                             .bias = packed ? packed->bias : NULL,
                             .scratch = state->scratch[op],
+                            .precise = 1,
                             .n_parts = 1,
                             .isa = LG_ISA_BASE };
     lg_plain_run(&call);

@@ -19,6 +19,7 @@ typedef struct lg_plain_call {
     const float *residual;     /* layers; NULL: none */
     const float *weight, *bias; /* layers: as lg_plain_pack() laid them out. Other steps read their own tensors */
     void *scratch;             /* n_parts times lg_plain_scratch_bytes(); a kernel sees its part's */
+    int precise;               /* exponentials in double, rounded once: the reference engine */
     int n_parts;               /* computed side by side */
     lg_isa isa;                /* whose kernels compute it; all come to the same bits */
     int64_t first, end;        /* set by lg_plain_run() */

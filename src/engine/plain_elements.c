@@ -118,14 +118,15 @@ void LG_PLAIN(binary)(const lg_plain_call *call)
         else
             combine(&r, r.length, step->binary);
         if (step->act.kind != LG_ACT_NONE)
-            lg_act_run(y, y, r.n * r.length, &step->act);
+            LG_PLAIN(activate)(y, y, r.n * r.length, &step->act, call->precise);
         y += r.n * r.length;
     } while (lg_walk_next(&walk));
 }
 
 void LG_PLAIN(act)(const lg_plain_call *call)
 {
-    lg_act_run(call->y + call->first, call->inputs[0] + call->first, call->end - call->first, &call->step->act);
+    LG_PLAIN(activate)(call->y + call->first, call->inputs[0] + call->first, call->end - call->first, &call->step->act,
+                       call->precise);
 }
 
 /* x (N,C,...): each channel has a slope, or all have one; a slope is repeated as a factor would be. */

@@ -24,6 +24,7 @@ void LG_PLAIN(affine)(const lg_plain_call *call);
 void LG_PLAIN(matmul)(const lg_plain_call *call);
 void LG_PLAIN(binary)(const lg_plain_call *call);     /* plain_elements.c */
 void LG_PLAIN(act)(const lg_plain_call *call);
+void LG_PLAIN(activate)(float *y, const float *x, int64_t n, const lg_act *act, int precise); /* plain_acts.c */
 void LG_PLAIN(prelu)(const lg_plain_call *call);
 void LG_PLAIN(pool)(const lg_plain_call *call);       /* plain_windows.c */
 void LG_PLAIN(adaptive)(const lg_plain_call *call);

@@ -1,16 +1,21 @@
 /* plain_norms.c: what looks at many elements for each of its own: mean, softmax, layer and group norm.
  *
  * What newcomers get wrong: a sum in one variable is a chain that no compiler may break up, so it runs at the latency of
- * an addition. LANES sums side by side run eight times as fast, and in an order that is fixed all the same. */
+ * an addition. LANES sums side by side run many times as fast, and in an order that is fixed all the same. */
 #include <math.h>
 
 #include "engine/plain_kernels.h"
+#include "engine/vector_math.h"
 
-#define LANES 8
+#define LANES 32
+#define COLUMNS 64
 
-static double fold_lanes(const double *sums)
+static double fold_lanes(double *sums)
 {
-    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int l = 0; l < n; l++)
+            sums[l] += sums[l + n];
+    return sums[0];
 }
 
 static double sum_of(const float *x, int64_t n)
@@ -24,6 +29,23 @@ static double sum_of(const float *x, int64_t n)
     for (; i < n; i++)
         sums[0] += x[i];
     return fold_lanes(sums);
+}
+
+static float largest_of(const float *x, int64_t n)
+{
+    float lanes[LANES], largest = -INFINITY;
+    int64_t i = 0;
+
+    for (int l = 0; l < LANES; l++)
+        lanes[l] = -INFINITY;
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (; i < n; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    for (int l = 0; l < LANES; l++)
+        largest = lanes[l] > largest ? lanes[l] : largest;
+    return largest;
 }
 
 /* Of squared distances from `mean`. */
@@ -83,22 +105,49 @@ void LG_PLAIN(mean)(const lg_plain_call *call)
     } while (lg_walk_next(&outer));
 }
 
-/* Elements `stride` apart. The largest is taken off first, so that no exponential overflows. */
-static void softmax(float *y, const float *x, int64_t n, int64_t stride)
+/* Of `width` rows side by side, whose elements are `stride` apart. The largest is taken off first, so that no exponential
+ * overflows. */
+static void softmax_columns(float *y, const float *x, int64_t n, int64_t stride, int64_t width, int precise)
 {
-    float largest = -INFINITY;
-    double sum = 0.0;
+    float largest[COLUMNS];
+    double sums[COLUMNS] = { 0.0 };
+
+    for (int64_t c = 0; c < width; c++)
+        largest[c] = -INFINITY;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < width; c++)
+            largest[c] = x[i * stride + c] > largest[c] ? x[i * stride + c] : largest[c];
+    for (int64_t i = 0; i < n; i++) {
+        float *to = y + i * stride;
+        const float *from = x + i * stride;
+        for (int64_t c = 0; precise && c < width; c++) {
+            const double e = exp((double)from[c] - largest[c]);
+            to[c] = (float)e;
+            sums[c] += e;
+        }
+        for (int64_t c = 0; !precise && c < width; c++) {
+            to[c] = lg_expf(from[c] - largest[c]);
+            sums[c] += to[c];
+        }
+    }
+    for (int64_t c = 0; c < width; c++)
+        sums[c] = 1.0 / sums[c];
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < width; c++)
+            y[i * stride + c] = (float)(y[i * stride + c] * sums[c]);
+}
+
+/* Of a row whose elements are neighbours. */
+static void softmax_row(float *y, const float *x, int64_t n)
+{
+    const float largest = largest_of(x, n);
+    double scale;
 
     for (int64_t i = 0; i < n; i++)
-        if (x[i * stride] > largest)
-            largest = x[i * stride];
-    for (int64_t i = 0; i < n; i++) {
-        const double e = exp((double)x[i * stride] - largest);
-        y[i * stride] = (float)e;
-        sum += e;
-    }
+        y[i] = lg_expf(x[i] - largest);
+    scale = 1.0 / sum_of(y, n);
     for (int64_t i = 0; i < n; i++)
-        y[i * stride] = (float)(y[i * stride] / sum);
+        y[i] = (float)(y[i] * scale);
 }
 
 void LG_PLAIN(softmax)(const lg_plain_call *call)
@@ -106,19 +155,33 @@ void LG_PLAIN(softmax)(const lg_plain_call *call)
     const lg_cell *cell = &call->program->cells[call->step->output];
     const lg_shape shape = lg_memory_shape(cell, call->out, call->block);
     const int axis = lg_memory_axis(cell, call->out, (int)call->step->attrs.axis.axis);
-    int64_t inner = 1;
+    const int64_t n = shape.dims[axis];
+    int64_t inner = 1, width;
 
     for (int i = axis + 1; i < shape.n_dims; i++)
         inner *= shape.dims[i];
-    for (int64_t unit = call->first; unit < call->end; unit++) {
-        const int64_t at = unit / inner * shape.dims[axis] * inner + unit % inner;
-        softmax(call->y + at, call->inputs[0] + at, shape.dims[axis], inner);
+    for (int64_t unit = call->first; unit < call->end; unit += width) {
+        const int64_t at = unit / inner * n * inner + unit % inner;
+        width = inner - unit % inner;
+        width = width < call->end - unit ? width : call->end - unit;
+        width = width < COLUMNS ? width : COLUMNS;
+        if (inner == 1 && !call->precise)
+            softmax_row(call->y + at, call->inputs[0] + at, n);
+        else
+            softmax_columns(call->y + at, call->inputs[0] + at, n, inner, width, call->precise);
     }
 }
 
 static const float *tensor_or_null(int has, const lego_tensor *tensor)
 {
     return has ? lg_tensor_data(tensor) : NULL;
+}
+
+static void scale_row(float *restrict y, const float *restrict x, int64_t n, float mean, float scale,
+                      const float *restrict gamma, const float *restrict beta)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
 }
 
 /* Rows of the axes from `axis` on; gamma and beta have an entry an element of a row. */
@@ -137,9 +200,18 @@ void LG_PLAIN(layer_norm)(const lg_plain_call *call)
         float *y = call->y + row * n;
         const double mean = sum_of(x, n) / (double)n, scale = inverse_deviation(x, n, mean, norm->eps);
 
-        for (int64_t i = 0; i < n; i++)
-            y[i] = (float)((x[i] - mean) * scale * (gamma ? gamma[i] : 1.0f) + (beta ? beta[i] : 0.0f));
+        if (!call->precise && gamma && beta)
+            scale_row(y, x, n, (float)mean, (float)scale, gamma, beta);
+        else
+            for (int64_t i = 0; i < n; i++)
+                y[i] = (float)((x[i] - mean) * scale * (gamma ? gamma[i] : 1.0f) + (beta ? beta[i] : 0.0f));
     }
+}
+
+static void scale_channel(float *restrict y, const float *restrict x, int64_t n, float mean, float scale, float shift)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * scale + shift;
 }
 
 /* Runs of C/groups channels; gamma and beta have an entry a channel. */
@@ -160,8 +232,11 @@ void LG_PLAIN(group_norm)(const lg_plain_call *call)
         for (int64_t c = 0; c < run; c++) {
             const int64_t channel = (group * run + c) % n_channels;
             const double a = scale * (gamma ? gamma[channel] : 1.0f), b = beta ? beta[channel] : 0.0f;
-            for (int64_t i = c * inner; i < (c + 1) * inner; i++)
-                y[i] = (float)((x[i] - mean) * a + b);
+            if (call->precise)
+                for (int64_t i = c * inner; i < (c + 1) * inner; i++)
+                    y[i] = (float)((x[i] - mean) * a + b);
+            else
+                scale_channel(y + c * inner, x + c * inner, inner, (float)mean, (float)a, (float)b);
         }
     }
 }
