@@ -76,6 +76,8 @@ lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t i
 lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dims);
 /* A constant node of one number. */
 lego_status lg_script_scalar(int32_t *value, lg_script_at *at, double number, int n_dims);
+/* A constant node of one number in the shape of `like`. */
+lego_status lg_script_filled(int32_t *value, lg_script_at *at, double number, const lg_script_tensor *like);
 /* Argument i, a constant, as a weight of F32 for `slot`. LG_NONE for None. */
 typedef enum lg_script_form {
     LG_SCRIPT_AS_IS,
@@ -89,6 +91,12 @@ lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, cons
 lego_status lg_script_emit_unary(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int32_t input);
 /* Reshape to the recorded shape of output i, if that is another. */
 lego_status lg_script_emit_shape(int32_t *out, lg_script_at *at, int32_t input, const lg_script_tensor *like);
+/* x with its axes of one element stretched to the shape of `like`. */
+lego_status lg_script_broadcast(int32_t *y, lg_script_at *at, int32_t x, const lg_script_tensor *like);
+/* A part along one axis; x itself if it is all of it. */
+lego_status lg_script_emit_slice(int32_t *y, lg_script_at *at, int32_t x, int64_t axis, int64_t start, int64_t end);
+/* Values joined along an axis; of one, that one. */
+lego_status lg_script_emit_concat(int32_t *y, lg_script_at *at, int32_t n, const int32_t *values, int64_t axis);
 /* Output i of the node is this value. The shape must be the recorded one. */
 lego_status lg_script_finish(lg_script_at *at, int i, int32_t value);
 /* All of a converter whose operator is one op of one value: argument 0 through it is output 0. */

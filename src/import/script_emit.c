@@ -36,6 +36,53 @@ int lg_script_is_none(const lg_script_at *at, int i)
     return lg_script_argument(at, i)->type == LG_SCRIPT_NONE;
 }
 
+static const char *dtype_name(const lg_script_tensor *tensor)
+{
+    return tensor->dtype >= 0 ? lg_dtype_name((lego_dtype)tensor->dtype) : "complex or quantised numbers";
+}
+
+static int64_t elements_of(const lg_script_tensor *tensor)
+{
+    int64_t n = 1;
+
+    for (int i = 0; i < tensor->n_dims; i++)
+        n *= tensor->dims[i];
+    return n;
+}
+
+/* Element i of a constant of any type that has numbers. */
+static lego_status element_of(double *out, const lg_script_tensor *tensor, int64_t i)
+{
+    *out = 0.0;
+    switch (tensor->dtype) {
+    case LEGO_DTYPE_I64:
+        *out = (double)((const int64_t *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_I32:
+        *out = (double)((const int32_t *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_I16:
+        *out = (double)((const int16_t *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_I8:
+        *out = (double)((const int8_t *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_U8:
+    case LEGO_DTYPE_BOOL:
+        *out = (double)((const uint8_t *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_F64:
+        *out = ((const double *)tensor->data)[i];
+        break;
+    case LEGO_DTYPE_F32:
+        *out = (double)((const float *)tensor->data)[i];
+        break;
+    default:
+        return lg_script_unsupported("a constant of %s; graphs compute with float32", dtype_name(tensor));
+    }
+    return LEGO_OK;
+}
+
 lego_status lg_script_int(int64_t *out, const lg_script_at *at, int i)
 {
     const lg_script_arg *arg = lg_script_argument(at, i);
@@ -50,6 +97,10 @@ lego_status lg_script_number(double *out, const lg_script_at *at, int i)
 {
     const lg_script_arg *arg = lg_script_argument(at, i);
 
+    const lg_script_tensor *tensor = lg_script_tensor_of(at, i);
+
+    if (tensor && tensor->data && elements_of(tensor) == 1)
+        return element_of(out, tensor, 0);
     *out = arg->number;
     if (arg->type != LG_SCRIPT_INT && arg->type != LG_SCRIPT_BOOL && arg->type != LG_SCRIPT_DOUBLE)
         return lg_script_unsupported("argument %d is no number", i);
@@ -161,6 +212,8 @@ lego_status lg_script_finish(lg_script_at *at, int i, int32_t value)
     if (i >= at->node->n_outputs)
         return lg_script_unsupported("it has %d outputs", (int)at->node->n_outputs);
     recorded = lg_script_output(at, i);
+    if (recorded->dtype != LEGO_DTYPE_F32)
+        return lg_script_unsupported("it gives %s; graphs compute with float32", dtype_name(recorded));
     same = recorded->n_dims == shape->n_dims && recorded->dims[0] == at->import->script->batch;
     for (int k = 1; same && k < shape->n_dims; k++)
         same = recorded->dims[k] == shape->dims[k];
@@ -186,19 +239,26 @@ lego_status lg_script_input(int32_t *value, lg_script_at *at, int i)
 /* A copy of a recorded constant, F32. */
 static lego_status read_constant(lego_tensor *out, const lg_script_tensor *tensor)
 {
-    lego_tensor stored = { 0 };
     const lg_shape shape = lg_shape_make(tensor->n_dims, tensor->dims);
+    const int64_t n = elements_of(tensor);
+    float *to;
+    double number;
     lego_status status = LEGO_OK;
 
-    if (!lg_dtype_is_float((lego_dtype)tensor->dtype))
-        return lg_script_unsupported("a constant of %s; graphs compute with float32",
-                                     lg_dtype_name((lego_dtype)tensor->dtype));
-    LG_TRY(lg_tensor_init(&stored, (lego_dtype)tensor->dtype, &shape));
-    if (lg_tensor_bytes(&stored) > 0)
-        memcpy(lg_tensor_data(&stored), tensor->data, lg_tensor_bytes(&stored));
-    LG_TRY(lg_tensor_to_f32(out, &stored));
+    if (tensor->is_memory)
+        return lg_script_unsupported("it reads '%s', which forward itself changes: what a module remembers from call to call is "
+                                     "no part of a graph", tensor->name ? tensor->name : "a constant");
+    if (n > 0)
+        LG_TRY(element_of(&number, tensor, 0)); /* whether there are numbers */
+    LG_TRY(lg_tensor_init(out, LEGO_DTYPE_F32, &shape));
+    to = lg_tensor_data(out);
+    if (tensor->dtype == LEGO_DTYPE_F32 && n > 0)
+        memcpy(to, tensor->data, lg_tensor_bytes(out));
+    for (int64_t i = 0; tensor->dtype != LEGO_DTYPE_F32 && i < n; i++) {
+        (void)element_of(&number, tensor, i);
+        to[i] = (float)number;
+    }
 done:
-    lg_tensor_dispose(&stored);
     return status;
 }
 
@@ -351,6 +411,54 @@ lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dim
     LG_TRY(lg_script_number(&number, at, i));
     LG_TRY(lg_script_scalar(value, at, number, n_dims));
 done:
+    return status;
+}
+
+lego_status lg_script_broadcast(int32_t *y, lg_script_at *at, int32_t x, const lg_script_tensor *like)
+{
+    const lg_shape shape = *lg_script_shape(at, x);
+    lg_shape rest = { shape.n_dims - 1, { 0 } };
+    lego_tensor zeros = { 0 };
+    int32_t operands[2] = { x, LG_NONE };
+    int same = 1;
+    lego_status status = LEGO_OK;
+
+    if (shape.n_dims != like->n_dims)
+        return lg_script_unsupported("a value of %d axes for %d", (int)shape.n_dims, (int)like->n_dims);
+    for (int i = 1; i < shape.n_dims; i++) {
+        if (shape.dims[i] != like->dims[i] && shape.dims[i] != 1)
+            return lg_script_unsupported("extent %lld of axis %d for %lld", (long long)shape.dims[i], i,
+                                         (long long)like->dims[i]);
+        same = same && shape.dims[i] == like->dims[i];
+        rest.dims[i - 1] = shape.dims[i] == like->dims[i] ? 1 : like->dims[i];
+    }
+    *y = x;
+    if (same)
+        return LEGO_OK;
+    LG_TRY(lg_tensor_init(&zeros, LEGO_DTYPE_F32, &rest));
+    LG_TRY(emit_constant(&operands[1], at, NULL, &zeros));
+    LG_TRY(lg_script_emit(y, at, LG_OP_ADD, NULL, 2, operands, 0, NULL));
+done:
+    lg_tensor_dispose(&zeros);
+    return status;
+}
+
+lego_status lg_script_filled(int32_t *value, lg_script_at *at, double number, const lg_script_tensor *like)
+{
+    lg_shape shape = { like->n_dims - 1, { 0 } };
+    lego_tensor tensor = { 0 };
+    float *data;
+    lego_status status = LEGO_OK;
+
+    for (int i = 1; i < like->n_dims; i++)
+        shape.dims[i - 1] = like->dims[i];
+    LG_TRY(lg_tensor_init(&tensor, LEGO_DTYPE_F32, &shape));
+    data = lg_tensor_data(&tensor);
+    for (int64_t i = 0; i < lg_tensor_count(&tensor); i++)
+        data[i] = (float)number;
+    LG_TRY(emit_constant(value, at, NULL, &tensor));
+done:
+    lg_tensor_dispose(&tensor);
     return status;
 }
 

@@ -184,26 +184,36 @@ done:
 
 /* --- normalisation --- */
 
-/* batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn) */
-static lego_status convert_batch_norm(lg_script_at *at)
+/* By running statistics, arguments 1 to 4: weight, bias, mean, var; momentum and eps at argument m. */
+static lego_status tracked_norm(lg_script_at *at, int m)
 {
     static const char *const slots[4] = { "weight", "bias", "running_mean", "running_var" };
     lg_attrs attrs = lg_script_defaults(LG_OP_BATCH_NORM);
-    int64_t training = 0;
     int32_t x, y, weights[4];
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.batch_norm.momentum, at, m));
+    LG_TRY(lg_script_number(&attrs.batch_norm.eps, at, m + 1));
+    LG_TRY(lg_script_input(&x, at, 0));
+    for (int i = 0; i < 4; i++)
+        LG_TRY(lg_script_weight(&weights[i], at, i + 1, slots[i], LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_BATCH_NORM, &attrs, 1, &x, 4, weights));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
+/* batch_norm(x, weight, bias, mean, var, training, momentum, eps, cudnn) */
+static lego_status convert_batch_norm(lg_script_at *at)
+{
+    int64_t training = 0;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_int(&training, at, 5));
     if (training || lg_script_is_none(at, 3))
         LG_FAIL(LEGO_EUNSUPPORTED, "it uses the batch's own statistics (track_running_stats=False, or a trace in training "
                 "mode)");
-    LG_TRY(lg_script_number(&attrs.batch_norm.momentum, at, 6));
-    LG_TRY(lg_script_number(&attrs.batch_norm.eps, at, 7));
-    LG_TRY(lg_script_input(&x, at, 0));
-    for (int i = 0; i < 4; i++)
-        LG_TRY(lg_script_weight(&weights[i], at, i + 1, slots[i], LG_SCRIPT_AS_IS));
-    LG_TRY(lg_script_emit(&y, at, LG_OP_BATCH_NORM, &attrs, 1, &x, 4, weights));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(tracked_norm(at, 6));
 done:
     return status;
 }
@@ -261,8 +271,10 @@ static lego_status convert_instance_norm(lg_script_at *at)
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_int(&own, at, 5));
-    if (!own || !x || x->n_dims < 3)
-        LG_FAIL(LEGO_EUNSUPPORTED, "it uses running statistics");
+    if (!own)
+        return tracked_norm(at, 6);
+    if (!x || x->n_dims < 3)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a value without channels");
     attrs.group_norm.groups = x->dims[1];
     LG_TRY(lg_script_number(&attrs.group_norm.eps, at, 7));
     LG_TRY(own_norm(at, LG_OP_GROUP_NORM, &attrs, 1));

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define LARGEST 3.4028234663852886e38 /* of float32 */
+
 #define PLAIN_UNARY(name, KIND)                               \
     static lego_status convert_##name(lg_script_at *at)       \
     {                                                         \
@@ -36,17 +38,60 @@ static lego_status convert_leaky_relu(lg_script_at *at)
 /* hardtanh(x, min, max), clamp(x, min, max): None is no limit, and float32 has none beyond its largest number */
 static lego_status convert_clamp(lg_script_at *at)
 {
-    const double largest = 3.4028234663852886e38;
     lg_attrs attrs = lg_script_defaults(LG_OP_CLIP);
     lego_status status = LEGO_OK;
 
-    attrs.clip.min = -largest;
-    attrs.clip.max = largest;
+    attrs.clip.min = -LARGEST;
+    attrs.clip.max = LARGEST;
     if (!lg_script_is_none(at, 1))
         LG_TRY(lg_script_number(&attrs.clip.min, at, 1));
     if (!lg_script_is_none(at, 2))
         LG_TRY(lg_script_number(&attrs.clip.max, at, 2));
     LG_TRY(lg_script_give_unary(at, LG_OP_CLIP, &attrs));
+done:
+    return status;
+}
+
+/* clamp_min(x, min), clamp_max(x, max) */
+static lego_status give_clamp(lg_script_at *at, int is_max)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_CLIP);
+    double limit = 0.0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&limit, at, 1));
+    attrs.clip.min = is_max ? -LARGEST : limit;
+    attrs.clip.max = is_max ? limit : LARGEST;
+    LG_TRY(lg_script_give_unary(at, LG_OP_CLIP, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_clamp_min(lg_script_at *at)
+{
+    return give_clamp(at, 0);
+}
+
+static lego_status convert_clamp_max(lg_script_at *at)
+{
+    return give_clamp(at, 1);
+}
+
+/* glu(x, axis): the first half, gated by the second */
+static lego_status convert_glu(lg_script_at *at)
+{
+    int64_t axis = 0, half;
+    int32_t x, parts[2], y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_axis(&axis, at, 1, lg_script_output(at, 0)->n_dims));
+    half = lg_script_output(at, 0)->dims[axis];
+    for (int i = 0; i < 2; i++)
+        LG_TRY(lg_script_emit_slice(&parts[i], at, x, axis, i * half, (i + 1) * half));
+    LG_TRY(lg_script_emit_unary(&parts[1], at, LG_OP_SIGMOID, NULL, parts[1]));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, parts, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
 done:
     return status;
 }
@@ -210,6 +255,17 @@ const lg_script_op lg_script_math_ops[] = {
     { "detach", lg_script_hand_on },
     { "to", lg_script_hand_on },
     { "alias", lg_script_hand_on },
+    { "type_as", lg_script_hand_on },
+    { "float", lg_script_hand_on },
+    { "alpha_dropout", convert_dropout },
+    { "feature_alpha_dropout", convert_dropout },
+    { "clamp_min", convert_clamp_min },
+    { "clamp_max", convert_clamp_max },
+    { "glu", convert_glu },
+    { "subtract", convert_sub },
+    { "divide", convert_div },
+    { "true_divide", convert_div },
+    { "negative", convert_neg },
     { "add", convert_add },
     { "sub", convert_sub },
     { "rsub", convert_rsub },

@@ -116,6 +116,37 @@ done:
     return status;
 }
 
+/* (N, C, H r, W r) -> (N, C, H, r, W, r) -> (N, C, r, r, H, W) -> (N, C r r, H, W) */
+static lego_status convert_pixel_unshuffle(lg_script_at *at)
+{
+    const lg_script_tensor *out = lg_script_output(at, 0);
+    const lg_dims order = { 5, { 1, 3, 5, 2, 4 } };
+    lg_dims split;
+    int64_t r = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(&r, at, 1));
+    if (out->n_dims != 4 || r < 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a value of %d axes", (int)out->n_dims);
+    split = (lg_dims){ 5, { out->dims[1] / (r * r), out->dims[2], r, out->dims[3], r } };
+    LG_TRY(rearrange(at, &split, &order));
+done:
+    return status;
+}
+
+/* expand(x, sizes), expand_as(x, other), broadcast_to(x, sizes): the recorded shape */
+static lego_status convert_expand(lg_script_at *at)
+{
+    int32_t x, y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_broadcast(&y, at, x, lg_script_output(at, 0)));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
 /* (N, C r r, H, W) -> (N, C, r, r, H, W) -> (N, C, H, r, W, r) -> (N, C, H r, W r) */
 static lego_status convert_pixel_shuffle(lg_script_at *at)
 {
@@ -141,12 +172,20 @@ const lg_script_op lg_script_shape_ops[] = {
     { "_reshape_alias", convert_view },
     { "_unsafe_view", convert_view },
     { "unflatten", convert_view },
+    { "view_as", convert_view },
+    { "reshape_as", convert_view },
+    { "read_as", convert_view },
     { "squeeze", convert_view },
     { "unsqueeze", convert_view },
     { "permute", convert_permute },
     { "transpose", convert_transpose },
     { "swapaxes", convert_transpose },
+    { "swapdims", convert_transpose },
     { "channel_shuffle", convert_channel_shuffle },
     { "pixel_shuffle", convert_pixel_shuffle },
+    { "pixel_unshuffle", convert_pixel_unshuffle },
+    { "expand", convert_expand },
+    { "expand_as", convert_expand },
+    { "broadcast_to", convert_expand },
     { NULL, NULL },
 };

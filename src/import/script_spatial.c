@@ -42,8 +42,38 @@ static lego_status convert_max_pool(lg_script_at *at)
     LG_TRY(lg_script_int(&ceil_mode, at, 5));
     attrs.pool.ceil_mode = ceil_mode != 0;
     if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
-        LG_FAIL(LEGO_EUNSUPPORTED, "its indices are used");
+        LG_FAIL(LEGO_EUNSUPPORTED, "its indices are used (max_unpool2d, gather ...): graphs hold float32 values only");
     LG_TRY(lg_script_give_window(at, LG_OP_MAX_POOL, &attrs));
+done:
+    return status;
+}
+
+/* The sum over each window by a divisor of its own: the mean with the pads counted, times what is too much. Windows over the
+ * edge (ceil_mode) count less, and are not supported. */
+static lego_status divided_pool(lg_script_at *at, lg_attrs *attrs, int n_spatial)
+{
+    const lg_script_tensor *x = lg_script_tensor_of(at, 0), *out = lg_script_output(at, 0);
+    const int n_axes = lg_script_axes_of(n_spatial);
+    double divisor = 0.0, elements = 1.0;
+    int32_t values[2], y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&divisor, at, 6));
+    for (int i = 0; i < n_axes; i++) {
+        const int axis = out->n_dims - n_axes + i;
+        const int64_t end = (out->dims[axis] - 1) * attrs->pool.stride[i] + attrs->pool.kernel[i];
+
+        if (end > x->dims[axis] + attrs->pool.pads[i] + attrs->pool.pads[n_axes + i])
+            LG_FAIL(LEGO_EUNSUPPORTED, "divisor_override with windows over the edge");
+        elements *= (double)attrs->pool.kernel[i];
+    }
+    attrs->pool.count_include_pad = 1;
+    attrs->pool.ceil_mode = 0;
+    LG_TRY(lg_script_input(&values[0], at, 0));
+    LG_TRY(lg_script_emit_unary(&values[0], at, LG_OP_AVG_POOL, attrs, values[0]));
+    LG_TRY(lg_script_scalar(&values[1], at, elements / divisor, out->n_dims));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, values, 0, NULL));
+    LG_TRY(lg_script_finish(at, 0, y));
 done:
     return status;
 }
@@ -61,7 +91,7 @@ static lego_status convert_avg_pool(lg_script_at *at)
     attrs.pool.ceil_mode = ceil_mode != 0;
     attrs.pool.count_include_pad = include != 0;
     if (!lg_script_is_none(at, 6)) /* avg_pool1d has none */
-        LG_FAIL(LEGO_EUNSUPPORTED, "divisor_override");
+        return divided_pool(at, &attrs, count_axes(at));
     LG_TRY(lg_script_give_window(at, LG_OP_AVG_POOL, &attrs));
 done:
     return status;
@@ -95,7 +125,7 @@ static lego_status convert_adaptive_avg_pool(lg_script_at *at)
 static lego_status convert_adaptive_max_pool(lg_script_at *at)
 {
     if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
-        return lg_script_unsupported("its indices are used");
+        return lg_script_unsupported("its indices are used (max_unpool2d, gather ...): graphs hold float32 values only");
     return adaptive(at, LG_OP_ADAPTIVE_MAX_POOL);
 }
 
@@ -116,7 +146,7 @@ static lego_status check_scales(const lg_script_at *at)
         for (int k = 0; k < n && axis < x->n_dims; k++, axis++) {
             const double scale = arg->type == LG_SCRIPT_DOUBLE ? arg->number : arg->doubles[k];
             if ((double)x->dims[axis] * scale != (double)y->dims[axis])
-                return lg_script_unsupported("a scale of %g for %lld elements; give the size instead", scale,
+                return lg_script_unsupported("a scale of %g for %lld elements; give the size instead, or recompute_scale_factor=True", scale,
                                              (long long)x->dims[axis]);
         }
     }
@@ -128,7 +158,8 @@ static lego_status upsample(lg_script_at *at, lg_upsample_mode mode, int align_c
     lg_attrs attrs = lg_script_defaults(LG_OP_UPSAMPLE);
     lego_status status = LEGO_OK;
 
-    LG_TRY(check_scales(at));
+    if (!align_corners) /* torch looks at sizes alone then */
+        LG_TRY(check_scales(at));
     attrs.upsample.mode = mode;
     attrs.upsample.align_corners = align_corners;
     copy_extents(attrs.upsample.size, at);
@@ -151,21 +182,64 @@ static lego_status convert_upsample_linear(lg_script_at *at)
     return status == LEGO_OK ? upsample(at, LG_UPSAMPLE_BILINEAR, align != 0) : status;
 }
 
-/* Pads of the last axes, the last first: left, right, top, bottom, ... */
+/* Constants before and behind along any axis but the batch; negative numbers cut. */
+static lego_status pad_axis(int32_t *y, lg_script_at *at, int32_t x, int axis, int64_t before, int64_t behind, double value)
+{
+    const int64_t extent = lg_script_shape(at, x)->dims[axis], widths[2] = { before, behind };
+    const int64_t from = before < 0 ? -before : 0, to = extent + (behind < 0 ? behind : 0);
+    lg_script_tensor like = { .n_dims = lg_script_shape(at, x)->n_dims };
+    int32_t parts[3];
+    int n = 0;
+    lego_status status = LEGO_OK;
+
+    if (axis == 0 && (before != 0 || behind != 0))
+        return lg_script_unsupported("it pads the batch");
+    if (from >= to)
+        return lg_script_unsupported("it cuts everything away");
+    memcpy(like.dims, lg_script_shape(at, x)->dims, sizeof(like.dims));
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            LG_TRY(lg_script_emit_slice(&parts[n++], at, x, axis, from, to));
+        like.dims[axis] = widths[i];
+        if (widths[i] > 0)
+            LG_TRY(lg_script_filled(&parts[n++], at, value, &like));
+    }
+    LG_TRY(lg_script_emit_concat(y, at, n, parts, axis));
+done:
+    return status;
+}
+
+/* Pads, two an axis, the last axis first: the op of that name where windows run, else a concat with constants. */
 static lego_status emit_pad(lg_script_at *at, double value)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_PAD);
     const lg_script_arg *pads = lg_script_argument(at, 1);
-    const int n_spatial = count_axes(at), n_axes = lg_script_axes_of(n_spatial);
+    const int n_spatial = count_axes(at), n_axes = lg_script_axes_of(n_spatial), n_dims = lg_script_output(at, 0)->n_dims;
+    int n = pads->n / 2, is_window;
+    int32_t y;
+    lego_status status = LEGO_OK;
 
-    if (pads->type != LG_SCRIPT_INTS || pads->n < 2 || pads->n > 2 * n_spatial || pads->n % 2 != 0)
-        return lg_script_unsupported("padding of other than the last axes, up to the third");
-    attrs.pad.value = value;
-    for (int k = 0; k < pads->n / 2; k++) {
-        attrs.pad.pads[n_axes - 1 - k] = pads->ints[2 * k];
-        attrs.pad.pads[2 * n_axes - 1 - k] = pads->ints[2 * k + 1];
+    if (pads->type != LG_SCRIPT_INTS || pads->n % 2 != 0 || pads->n > 2 * n_dims)
+        LG_FAIL(LEGO_EUNSUPPORTED, "unknown pads");
+    while (n > 0 && pads->ints[2 * n - 2] == 0 && pads->ints[2 * n - 1] == 0)
+        n--;
+    is_window = n_spatial > 0 && n <= n_spatial;
+    for (int k = 0; k < 2 * n; k++)
+        is_window = is_window && pads->ints[k] >= 0;
+    if (is_window) {
+        attrs.pad.value = value;
+        for (int k = 0; k < n; k++) {
+            attrs.pad.pads[n_axes - 1 - k] = pads->ints[2 * k];
+            attrs.pad.pads[2 * n_axes - 1 - k] = pads->ints[2 * k + 1];
+        }
+        return lg_script_give_window(at, LG_OP_PAD, &attrs);
     }
-    return lg_script_give_window(at, LG_OP_PAD, &attrs);
+    LG_TRY(lg_script_input(&y, at, 0));
+    for (int k = 0; k < n; k++)
+        LG_TRY(pad_axis(&y, at, y, n_dims - 1 - k, pads->ints[2 * k], pads->ints[2 * k + 1], value));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
 }
 
 /* constant_pad_nd(x, pads, value) */

@@ -87,7 +87,8 @@ typedef struct lg_script_tensor {
     const char *name; /* of a parameter or buffer, "layer1.0.conv1.weight", or of an input, "x"; NULL */
     const void *data; /* row-major values of a constant; NULL: computed from the input */
     int32_t dtype;    /* lego_dtype; -1: one that we have no name for */
-    int32_t n_dims;
+    int32_t is_memory; /* a constant that forward itself changes from call to call */
+    int32_t n_dims, reserved;
     int64_t dims[LEGO_MAX_DIMS]; /* of the run with lg_script.batch samples */
 } lg_script_tensor;
 

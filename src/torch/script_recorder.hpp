@@ -6,8 +6,11 @@
 // shapes.
 //
 // A tensor is known by its TensorImpl. An operation that returns its argument (dropout outside training, contiguous)
-// adds nothing. One that writes in place gives the tensor a new number; other views of the same memory are stale from
-// then on, and using one is reported.
+// adds nothing. One that writes in place gives the tensor a new number. So do all others that share its memory: they are made
+// of the written one by nodes of our own, lg::write_box (a value with a part of it replaced), lg::read_box (a part) and
+// lg::read_as (another shape). A view that is none of these is stale from then on, and using it is reported.
+//
+// Everything of floating point is float32 here, whatever the module says: that is what graphs compute with.
 //
 // TorchScript is a language with operators that write files. Only what computes (aten and prim, no side effects) is run;
 // operators without a tensor argument must stand in a list.
@@ -15,6 +18,8 @@
 #define LG_TORCH_SCRIPT_RECORDER_HPP
 
 #include "torch/lego_torch.h"
+
+#include "script_views.hpp"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
@@ -25,6 +30,7 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -48,9 +54,9 @@ public:
     ScriptRecorder(torch::jit::Module &module, int64_t n_samples, const std::vector<lg_script_sample> &shapes)
         : lg_script{} {
         for (const auto &parameter : module.named_parameters())
-            names_.emplace(parameter.value.unsafeGetTensorImpl(), parameter.name);
+            add_named(parameter.name, parameter.value);
         for (const auto &buffer : module.named_buffers())
-            names_.emplace(buffer.value.unsafeGetTensorImpl(), buffer.name);
+            add_named(buffer.name, buffer.value);
         const auto forward = module.get_method("forward");
         auto graph = forward.graph()->copy();
         torch::jit::Inline(*graph);
@@ -82,6 +88,9 @@ private:
     std::unordered_map<const Value *, IValue> env_;
     std::unordered_map<const at::TensorImpl *, int32_t> ids_;        // computed from the input; -1: stale
     std::unordered_map<const at::TensorImpl *, int32_t> constants_;
+    std::unordered_map<const c10::StorageImpl *, std::vector<at::Tensor>> sharers_; // every tensor, by its memory
+    std::unordered_set<const at::TensorImpl *> memories_; // constants that are what earlier calls of forward left
+    std::set<std::pair<const void *, std::string>> read_; // attributes
     std::vector<at::Tensor> kept_; // so that no TensorImpl is used twice
     std::vector<lg_script_tensor> tensors_;
     std::vector<lg_script_node> nodes_;
@@ -162,6 +171,22 @@ private:
 
     // --- tensors ---
 
+    void add_named(const std::string &name, at::Tensor tensor) {
+        if (is_other_float(tensor))
+            tensor.set_data(tensor.to(at::kFloat));
+        names_.emplace(tensor.unsafeGetTensorImpl(), name);
+        see(tensor);
+    }
+
+    void see(const at::Tensor &tensor) {
+        if (tensor.has_storage())
+            sharers_[tensor.storage().unsafeGetStorageImpl()].push_back(tensor);
+    }
+
+    static bool is_other_float(const at::Tensor &tensor) {
+        return tensor.defined() && at::isFloatingType(tensor.scalar_type()) && tensor.scalar_type() != at::kFloat;
+    }
+
     int32_t add(const at::Tensor &tensor) {
         if (tensor.dim() > LEGO_MAX_DIMS)
             throw ScriptError("a tensor of " + std::to_string(tensor.dim()) + " dimensions");
@@ -177,6 +202,7 @@ private:
 
     int32_t computed(const at::Tensor &tensor) {
         const int32_t id = add(tensor);
+        see(tensor);
         ids_[tensor.unsafeGetTensorImpl()] = id;
         return id;
     }
@@ -191,6 +217,7 @@ private:
         kept_.push_back(tensor);
         tensors_[static_cast<size_t>(id)].data = dense.data_ptr();
         tensors_[static_cast<size_t>(id)].name = name == names_.end() ? nullptr : keep(name->second);
+        tensors_[static_cast<size_t>(id)].is_memory = memories_.count(tensor.unsafeGetTensorImpl()) != 0;
         constants_[tensor.unsafeGetTensorImpl()] = id;
         return id;
     }
@@ -241,6 +268,8 @@ private:
         each_tensor(value, [&](const at::Tensor &tensor) {
             const auto id = ids_.find(tensor.unsafeGetTensorImpl());
             if (id == ids_.end())
+                throw ScriptError("an output does not depend on the input");
+            if (id->second >= 0 && tensors_[static_cast<size_t>(id->second)].data)
                 throw ScriptError("an output does not depend on the input");
             if (id->second < 0)
                 throw ScriptError("an output was changed in place through a view of it");
@@ -321,18 +350,15 @@ private:
         return scope;
     }
 
-    void record(const Node *node, const std::vector<IValue> &inputs, const std::vector<at::Tensor> &results,
-                std::string problem) {
+    void record(const Node *node, const char *kind, std::vector<lg_script_arg> args, const std::vector<at::Tensor> &results,
+                const std::string &problem) {
         lg_script_node entry{};
-        std::vector<lg_script_arg> args;
         std::vector<int32_t> outputs;
-        for (const IValue &input : inputs)
-            args.push_back(argument(input, &problem));
         for (const at::Tensor &result : results)
             outputs.push_back(computed(result));
         args_.push_back(std::move(args));
         output_ids_.push_back(std::move(outputs));
-        entry.kind = keep(node->kind().toQualString());
+        entry.kind = keep(kind);
         entry.scope = keep(scope_of(node));
         entry.problem = problem.empty() ? nullptr : keep(problem);
         entry.n_args = static_cast<int32_t>(args_.back().size());
@@ -355,12 +381,17 @@ private:
         switch (node->kind()) {
         case c10::prim::Constant: {
             const auto value = torch::jit::toIValue(node->output());
-            env_[node->output()] = value ? *value : IValue();
+            env_[node->output()] = value ? widened(*value, true) : IValue();
+            each_tensor(get(node->output()), [&](const at::Tensor &tensor) { see(tensor); });
             return;
         }
-        case c10::prim::GetAttr:
-            env_[node->output()] = get(node->input()).toObject()->getAttr(node->s(c10::attr::name));
+        case c10::prim::GetAttr: {
+            const auto object = get(node->input()).toObject();
+            env_[node->output()] = object->getAttr(node->s(c10::attr::name));
+            read_.emplace(object.get(), node->s(c10::attr::name));
             return;
+        }
+        case c10::prim::SetAttr: return set_attribute(node);
         case c10::prim::ListConstruct: return construct_list(node);
         case c10::prim::TupleConstruct:
             env_[node->output()] = c10::ivalue::Tuple::create(all_inputs(node));
@@ -474,34 +505,102 @@ private:
         return known.count(name) != 0;
     }
 
+    // Operators of which only the first argument's values matter: what follows says a type or a shape.
+    static bool is_of_first(const std::string &name) {
+        static const std::unordered_set<std::string> known = {
+            "aten::to", "aten::type_as", "aten::expand_as", "aten::view_as", "aten::reshape_as",
+            "aten::zeros_like", "aten::ones_like", "aten::empty_like", "aten::full_like", "aten::new_zeros",
+            "aten::new_ones", "aten::new_empty", "aten::new_full",
+        };
+        return known.count(name) != 0;
+    }
+
+    // Constants in the form of a computed value.
+    static bool is_of_form(const std::string &name) {
+        static const std::unordered_set<std::string> known = {
+            "aten::zeros_like", "aten::ones_like", "aten::empty_like", "aten::full_like", "aten::new_zeros",
+            "aten::new_ones", "aten::new_empty", "aten::new_full",
+        };
+        return known.count(name) != 0;
+    }
+
+    // What is overwritten as a whole remembers nothing.
+    static bool overwrites(const std::string &name) {
+        return name == "aten::copy_" || name == "aten::fill_" || name == "aten::zero_";
+    }
+
     void call(Node *node) {
         const std::string name = node->kind().toQualString();
         const torch::jit::Operator *op = node->maybeOperator();
         const std::vector<IValue> inputs = all_inputs(node);
-        bool has_tensor = false, depends = false;
-        for (const IValue &input : inputs) {
-            each_tensor(input, [&](const at::Tensor &) { has_tensor = true; });
-            depends |= is_computed(input);
+        bool has_tensor = false, depends = false, remembers = false;
+        for (size_t i = 0; i < inputs.size(); i++) {
+            each_tensor(inputs[i], [&](const at::Tensor &tensor) {
+                has_tensor = true;
+                remembers |= memories_.count(tensor.unsafeGetTensorImpl()) != 0;
+            });
+            depends |= (i == 0 || !is_of_first(name)) && is_computed(inputs[i]);
         }
-        if (!op || (!node->kind().is_aten() && !node->kind().is_prim()) || node->hasSideEffects() ||
-            (!has_tensor && !is_harmless(name)))
-            throw ScriptError(name + (scope_of(node).empty() ? "" : " in " + scope_of(node)) +
-                              " is none of the operators that are run; rewrite the module without it");
+        depends &= !is_of_form(name);
+        refuse_foreign(node, name, op, has_tensor);
+
+        std::string problem;
+        std::vector<lg_script_arg> args; // before the operator runs: it may write
+        const at::Tensor *written = written_tensor(op->schema(), inputs);
+        if (written && !asks_for_form(name))
+            prepare_write(*written, depends);
+        if (depends)
+            for (const IValue &input : inputs)
+                args.push_back(argument(input, &problem));
+
         Stack stack(inputs.begin(), inputs.end());
         if (op->schema().is_vararg())
             stack.emplace_back(static_cast<int64_t>(inputs.size()));
         node->getOperation()(stack);
         if (stack.size() != node->outputs().size())
             throw ScriptError(name + " gives another number of results than it says");
-        for (size_t i = 0; i < stack.size(); i++)
+        for (size_t i = 0; i < stack.size(); i++) {
+            stack[i] = widened(stack[i], !depends);
             env_[node->outputs()[i]] = stack[i];
+        }
         if (depends)
-            note(node, name, op->schema(), inputs, stack);
+            note(node, name, written, std::move(args), stack, problem);
+        else
+            note_constants(name, written, stack, remembers);
+    }
+
+    void refuse_foreign(const Node *node, const std::string &name, const torch::jit::Operator *op, bool has_tensor) {
+        const std::string place = name + (scope_of(node).empty() ? "" : " in " + scope_of(node));
+        if (name.rfind("quantized::", 0) == 0 || name == "aten::quantize_per_tensor" || name == "aten::dequantize")
+            throw ScriptError(place + ": the module is quantised; import the float module that it was made of");
+        if (!op || (!node->kind().is_aten() && !node->kind().is_prim()) || node->hasSideEffects() ||
+            (!has_tensor && !is_harmless(name)))
+            throw ScriptError(place + " is none of the operators that are run; rewrite the module without it");
+    }
+
+    // Floating point of any other width as float32; of constants only the narrow ones, which would not go with it.
+    static IValue widened(const IValue &value, bool only_narrow) {
+        const auto widen = [&](const at::Tensor &tensor) {
+            return is_other_float(tensor) && !(only_narrow && tensor.scalar_type() == at::kDouble) ? tensor.to(at::kFloat)
+                                                                                                    : tensor;
+        };
+        if (value.isTensor() && value.toTensor().defined())
+            return widen(value.toTensor());
+        if (!value.isTensorList())
+            return value;
+        for (const at::Tensor &tensor : value.toTensorVector())
+            if (!widen(tensor).is_same(tensor)) {
+                c10::List<at::Tensor> list;
+                for (const at::Tensor &item : value.toTensorVector())
+                    list.push_back(widen(item));
+                return list;
+            }
+        return value;
     }
 
     // Write down what `node` made, if it made anything.
-    void note(const Node *node, const std::string &name, const c10::FunctionSchema &schema,
-              const std::vector<IValue> &inputs, const Stack &stack) {
+    void note(const Node *node, const std::string &name, const at::Tensor *written, std::vector<lg_script_arg> args,
+              const Stack &stack, const std::string &problem) {
         std::vector<at::Tensor> results;
         const bool form = asks_for_form(name);
         bool only_numbers = !form;
@@ -512,14 +611,57 @@ private:
                     results.push_back(tensor);
             });
         }
-        const at::Tensor *written = written_tensor(schema, inputs);
         if (only_numbers) {
-            record(node, inputs, {}, "makes numbers of computed values: what depends on the data cannot be a graph");
+            record(node, name.c_str(), std::move(args), {},
+                   "makes numbers of computed values: what depends on the data cannot be a graph");
         } else if (written && !form) {
-            record_write(node, inputs, *written);
+            record(node, name.c_str(), std::move(args), {*written}, problem);
+            update_sharers(node, *written);
         } else if (!results.empty()) {
-            record(node, inputs, results, "");
+            record(node, name.c_str(), std::move(args), results, problem);
         }
+    }
+
+    void note_constants(const std::string &name, const at::Tensor *written, const Stack &stack, bool remembers) {
+        for (const IValue &output : stack) {
+            bool has_tensor = false;
+            each_tensor(output, [&](const at::Tensor &tensor) {
+                has_tensor = true;
+                see(tensor);
+                if (remembers)
+                    memories_.insert(tensor.unsafeGetTensorImpl());
+            });
+            if (remembers && !has_tensor && !asks_for_form(name))
+                throw ScriptError(name + " makes a number of what forward itself changes: a module with a memory is no graph");
+        }
+        if (written && overwrites(name))
+            memories_.erase(written->unsafeGetTensorImpl());
+        else if (written && names_.count(written->unsafeGetTensorImpl()) != 0)
+            remember(*written);
+    }
+
+    // --- writing ---
+
+    // A module's state that forward changes: what was and will be read of it is what the last call left.
+    void remember(const at::Tensor &tensor) {
+        memories_.insert(tensor.unsafeGetTensorImpl());
+        for (size_t i = 0; i < tensors_.size(); i++)
+            if (tensors_[i].name && names_.at(tensor.unsafeGetTensorImpl()) == tensors_[i].name)
+                tensors_[i].is_memory = 1;
+    }
+
+    void set_attribute(const Node *node) {
+        const auto object = get(node->inputs()[0]).toObject();
+        const std::string &name = node->s(c10::attr::name);
+        const IValue old = object->getAttr(name);
+        if (read_.count({object.get(), name}) != 0) {
+            if (!old.isTensor())
+                throw ScriptError("forward reads the attribute '" + name + "' and then changes it: a module with a memory "
+                                  "is no graph");
+            if (old.toTensor().defined() && names_.count(old.toTensor().unsafeGetTensorImpl()) != 0)
+                remember(old.toTensor());
+        }
+        object->setAttr(name, get(node->inputs()[1]));
     }
 
     static const at::Tensor *written_tensor(const c10::FunctionSchema &schema, const std::vector<IValue> &inputs) {
@@ -531,15 +673,68 @@ private:
         return nullptr;
     }
 
-    // The written tensor is a new one from here on; what else shares its memory is stale.
-    void record_write(const Node *node, const std::vector<IValue> &inputs, const at::Tensor &written) {
-        const auto *memory = written.storage().unsafeGetStorageImpl();
-        record(node, inputs, {written}, "");
-        for (const at::Tensor &other : kept_) {
-            const auto id = ids_.find(other.unsafeGetTensorImpl());
-            if (id != ids_.end() && other.unsafeGetTensorImpl() != written.unsafeGetTensorImpl() &&
-                other.storage().unsafeGetStorageImpl() == memory)
-                id->second = -1;
+    // Constants in the memory that is going to be written: those that were written down keep what they had; if computed
+    // values come in, all that share it are to be known with what they had.
+    void prepare_write(const at::Tensor &written, bool depends) {
+        for (const at::Tensor &tensor : sharers_[written.storage().unsafeGetStorageImpl()]) {
+            const at::TensorImpl *impl = tensor.unsafeGetTensorImpl();
+            if (ids_.count(impl) != 0)
+                continue;
+            if (depends)
+                (void)constant(tensor);
+            const auto known = constants_.find(impl);
+            if (known == constants_.end())
+                continue;
+            const at::Tensor copy = tensor.detach().contiguous().clone();
+            kept_.push_back(copy);
+            tensors_[static_cast<size_t>(known->second)].data = copy.data_ptr();
+            if (depends)
+                ids_[impl] = known->second; // a value that happens to be constant so far
+            constants_.erase(known);
+        }
+    }
+
+    lg_script_arg tensor_arg(int32_t id) {
+        lg_script_arg arg{};
+        arg.type = LG_SCRIPT_TENSOR;
+        arg.integer = id;
+        return arg;
+    }
+
+    lg_script_arg ints_arg(const std::vector<int64_t> &values) {
+        lg_script_arg arg{};
+        arg.type = LG_SCRIPT_INTS;
+        arg.n = static_cast<int32_t>(values.size());
+        ints_.push_back(values);
+        arg.ints = ints_.back().data();
+        return arg;
+    }
+
+    // `written` is a new tensor from here on, and so are all that have memory in common with it.
+    void update_sharers(const Node *node, const at::Tensor &written) {
+        const std::vector<at::Tensor> sharers = sharers_[written.storage().unsafeGetStorageImpl()];
+        const int32_t source = ids_.at(written.unsafeGetTensorImpl());
+        std::unordered_set<const at::TensorImpl *> done = {written.unsafeGetTensorImpl()};
+        for (const at::Tensor &tensor : sharers) {
+            const auto old = ids_.find(tensor.unsafeGetTensorImpl());
+            if (!done.insert(tensor.unsafeGetTensorImpl()).second || old == ids_.end())
+                continue;
+            const int32_t was = old->second;
+            if (are_apart(tensor, written)) {
+                if (was >= 0 && tensors_[static_cast<size_t>(was)].data)
+                    ids_.erase(old); // still a constant
+                continue;
+            }
+            if (are_same(tensor, written)) {
+                record(node, "lg::read_as", {tensor_arg(source)}, {tensor}, "");
+            } else if (const auto part = box_of(tensor, written)) {
+                record(node, "lg::read_box", {tensor_arg(source), ints_arg(part->starts), ints_arg(part->sizes)}, {tensor}, "");
+            } else if (const auto place = was >= 0 ? box_of(written, tensor) : std::nullopt) {
+                record(node, "lg::write_box",
+                       {tensor_arg(was), tensor_arg(source), ints_arg(place->starts), ints_arg(place->sizes)}, {tensor}, "");
+            } else {
+                old->second = -1;
+            }
         }
     }
 };

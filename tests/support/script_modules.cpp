@@ -35,9 +35,15 @@ at::Tensor random_tensor(const std::string &dims, bool positive) {
 void add_parameters(torch::jit::Module &module, const std::string &parameters) {
     std::istringstream list(parameters);
     for (std::string item; list >> item;) {
+        at::ScalarType type = at::kFloat;
+        for (const auto &[prefix, its_type] : {std::pair("half:", at::kHalf), std::pair("double:", at::kDouble)})
+            if (item.rfind(prefix, 0) == 0) {
+                type = its_type;
+                item.erase(0, std::string(prefix).size());
+            }
         const bool positive = item[0] == '+';
         const std::string name = item.substr(positive, item.find(':') - positive);
-        const at::Tensor value = random_tensor(item.substr(item.find(':') + 1), positive);
+        const at::Tensor value = random_tensor(item.substr(item.find(':') + 1), positive).to(type);
         const size_t dot = name.find('.');
         if (dot == std::string::npos) {
             module.register_parameter(name, value, false);

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* Compile `source`, the methods of a module, and save it at `path`. `parameters` has its random parameters,
- * "conv.weight:8,3,3,3 conv.bias:8"; what begins with '+' is positive. Returns NULL or what went wrong. */
+ * "conv.weight:8,3,3,3 conv.bias:8"; what begins with '+' is positive, with "half:" or "double:" of that type. Returns NULL or what went wrong. */
 const char *script_write(const char *path, const char *source, const char *parameters);
 
 typedef struct script_input {

@@ -1,7 +1,6 @@
 /* TorchScript modules of several inputs: by place, by name, with defaults, by keyword; and those that no shape makes. */
 #include "support/scripts.h"
 
-#define N 3
 #define MAX_VALUES 4096
 
 static lego_import_input image = { "image", 4, 0, { 1, 3, 6, 5 } }, mask = { "mask", 4, 0, { 1, 1, 6, 5 } },
@@ -29,7 +28,7 @@ static void check(lego_model *model, const char *path, int n, const lego_import_
         int64_t count = 1;
 
         memcpy(dims[i], order[i]->dims, sizeof(dims[i]));
-        dims[i][0] = N;
+        dims[i][0] = SCRIPT_SAMPLES;
         for (int k = 0; k < order[i]->n_dims; k++)
             count *= dims[i][k];
         values[i] = random_values(count, 7 + (uint64_t)i);
@@ -39,8 +38,8 @@ static void check(lego_model *model, const char *path, int n, const lego_import_
     error = script_run(path, n, inputs, want, &n_want);
     if (error)
         fail_msg("libtorch: %s", error);
-    assert_int_equal(n_want, N * lg_value_elements(&model->graph->values[model->graph->outputs[0]]));
-    run_exact_inputs(got, model->graph, (const float *const *)values, N);
+    assert_int_equal(n_want, SCRIPT_SAMPLES * lg_value_elements(&model->graph->values[model->graph->outputs[0]]));
+    run_exact_inputs(got, model->graph, (const float *const *)values, SCRIPT_SAMPLES);
     for (int64_t i = 0; i < n_want; i++)
         if (!close_to(got[i], want[i]))
             fail_msg("element %lld is %g, torch has %g", (long long)i, (double)got[i], (double)want[i]);
