@@ -1,7 +1,7 @@
 /* Inference of the original models: median time, GFLOP/s and the share of this machine's measured peak.
  *
  *   bench_inference [--json] [--engine onednn|ref] [--batch N] [--samples N] [--threads N[,N...]] [--own-time]
- *                   [--describe] [--torch] [MODEL ...]
+ *                   [--describe] [--torch] [--guess] [--favour plain|nhwc|blocked] [MODEL ...]
  *
  * MODEL is a name of the zoo, with a width behind a colon if wanted: resnet18-cifar:16; or a file, .onnx or .safetensors.
  * The peak is that of fused multiply-adds in registers, timed around each model, so that a machine that is busy or slows
@@ -10,8 +10,11 @@
  * --describe lists what runs, with the median time of each operation and its share of their sum. --torch runs libtorch
  * (eager mode) on the same model, a run of the one after a run of the other, and prints its time and how many times as long
  * that is. It has its own threads: with more than one, both wait for processors.
+ * --guess plans without measuring kernels; --favour makes every step that oneDNN has in that layout take it, whatever it and
+ * its reorders cost: how good is the choice?
  * Shares above 100 % are Winograd's, which computes the same result with fewer multiplications, and those of products
  * with padding, which count and are left out. */
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +49,8 @@
 
 typedef struct settings {
     lego_engine engine;
-    int json, describe, own_time, torch, batch, samples;
+    int json, describe, own_time, torch, guess, batch, samples;
+    const char *favourite; /* layout; NULL: none */
     int threads[MAX_COUNTS], n_threads;
     const char *names[MAX_NAMES];
     int n_names;
@@ -259,6 +263,41 @@ static void describe(lg_plan *plan, const buffers *b, const settings *set)
     lg_free(times);
 }
 
+/* The measured costs, those of candidates outside of the favoured layout so high that they are the way out only. */
+static void favour(lg_packed_cache **out, const lg_packed_cache *measured, const char *layout)
+{
+    const lg_json *costs;
+    lg_json *known, *changed, *works;
+    char name[64];
+
+    snprintf(name, sizeof(name), "%s>%s", layout, layout);
+    TRY(lg_packed_cache_create(out, NULL));
+    TRY(lg_packed_cache_tuning_to_json(&known, measured));
+    TRY(lg_json_create_object(&changed));
+    TRY(lg_json_set_string(changed, "schema", "legodnn.tuning/1"));
+    TRY(lg_json_set_object(&works, changed, "costs_us"));
+    TRY(lg_json_get_object(&costs, known, "costs_us", "tuning"));
+    lg_json_each(work, costs) {
+        const int reorder = strstr(lg_json_key(work), "reorder") != NULL;
+        char own[80];
+        lg_json *candidates;
+        TRY(lg_json_set_object(&candidates, works, lg_json_key(work)));
+        lg_json_each(candidate, work) {
+            double us = NAN; /* null: there is no such kernel */
+            if (lg_json_is_number(candidate))
+                TRY(lg_json_double(&us, candidate, lg_json_key(candidate)));
+            TRY(lg_json_set_double(candidates, lg_json_key(candidate),
+                                   reorder || strstr(lg_json_key(candidate), name) ? us : us * 1e6));
+        }
+        snprintf(own, sizeof(own), "direct0 %s", name);
+        if (!reorder && !lg_json_has(candidates, own)) /* was not worth measuring, or does not exist: then it is dropped */
+            TRY(lg_json_set_double(candidates, own, 1.0));
+    }
+    TRY(lg_packed_cache_tuning_from_json(*out, changed));
+    lg_json_free(known);
+    lg_json_free(changed);
+}
+
 static result bench_model(const lego_model *model, int n_threads, const settings *set)
 {
     const lg_graph *graph = model->graph;
@@ -274,10 +313,17 @@ static result bench_model(const lego_model *model, int n_threads, const settings
     options.engine = set->engine;
     options.batch = set->batch;
     options.n_threads = n_threads;
-    options.autotune = 1;
+    options.autotune = !set->guess;
     TRY(lg_packed_cache_create(&options.cache, NULL));
     TRY(lg_plan_create(&plan, NULL, graph, &options));
     r.plan_ms = lg_clock_ms_since(start);
+    if (set->favourite) {
+        lg_packed_cache *measured = options.cache;
+        favour(&options.cache, measured, set->favourite);
+        lg_packed_cache_unref(measured);
+        lg_plan_free(plan);
+        TRY(lg_plan_create(&plan, NULL, graph, &options));
+    }
     TRY(lg_plan_create(&again, NULL, graph, &options)); /* leaves its arena to the cache */
     lg_plan_free(again);
     start = lg_clock_ns();
@@ -390,6 +436,10 @@ static settings read_arguments(int argc, char **argv)
             set.describe = 1;
         else if (strcmp(argv[i], "--torch") == 0)
             set.torch = 1;
+        else if (strcmp(argv[i], "--guess") == 0)
+            set.guess = 1;
+        else if (strcmp(argv[i], "--favour") == 0)
+            set.favourite = value, i++;
         else if (strcmp(argv[i], "--own-time") == 0)
             set.own_time = 1, set.n_threads = 1;
         else if (strcmp(argv[i], "--engine") == 0)

@@ -111,28 +111,93 @@ int lg_plain_is_copy(const lg_program *program, const lg_step *step, lg_layout i
            (in == LG_LAYOUT_PLAIN && out == LG_LAYOUT_NHWC && from_nhwc);
 }
 
-/* Elements that are read or written, at a rate typical of the kernel. */
+/* --- costs: what bench_plain measured (Zen 4, 2.6 GHz, AVX-512, one thread, data in the second-level cache) --- */
+
+#define CALL_US 0.3
+#define BYTES_PER_NS 70.0 /* of loops that do nothing but read and write */
+
+/* Nanoseconds by layout, row-major first. */
+typedef struct rate {
+    double ns[LG_N_LAYOUTS];
+} rate;
+
+static double act_ns(const lg_act *act)
+{
+    if (lg_act_is_cheap(act->kind))
+        return 0.03;
+    return act->kind == LG_ACT_GELU ? 1.1 : 0.45;
+}
+
+/* Of an element of the output, beyond reading and writing. */
+static double element_ns(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out)
+{
+    static const rate tap_of_max = { { 2.5, 0.09, 0.22 } }, tap_of_mean = { { 4.7, 0.14, 0.27 } };
+    static const rate nearest = { { 0.55, 0.02, 0.12 } }, between = { { 0.5, 0.23, 0.2 } };
+    const lg_cell *from = step->n_inputs > 0 ? &program->cells[step->inputs[0]] : NULL;
+    const lg_cell *to = &program->cells[step->output];
+    const double reduced = from ? (double)from->elements / (double)to->elements : 0.0;
+    double taps = 1.0;
+
+    switch (step->kind) {
+    case LG_STEP_CONV:
+    case LG_STEP_CONV_TRANSPOSE:
+    case LG_STEP_LINEAR: /* a product */
+        return 0.3 * (double)lg_step_weights(step) / (double)lg_step_channels(step);
+    case LG_STEP_MATMUL:
+        return 0.3 * (double)from->shape.dims[from->shape.n_dims - 1];
+    case LG_STEP_AFFINE:
+        return 2.0;
+    case LG_STEP_BINARY:
+    case LG_STEP_ACT:
+        return step->act.kind == LG_ACT_NONE ? 0.0 : act_ns(&step->act);
+    case LG_STEP_MAX_POOL:
+    case LG_STEP_AVG_POOL: {
+        const lg_sliding slide = lg_step_sliding(program, step);
+        for (int i = 0; i < LG_MAX_AXES; i++)
+            taps *= (double)slide.kernel[i];
+        return taps * (step->kind == LG_STEP_MAX_POOL ? tap_of_max : tap_of_mean).ns[in];
+    }
+    case LG_STEP_ADAPTIVE_AVG_POOL:
+        return (1.0 + reduced) * tap_of_mean.ns[in];
+    case LG_STEP_ADAPTIVE_MAX_POOL:
+        return (1.0 + reduced) * tap_of_max.ns[in];
+    case LG_STEP_UPSAMPLE:
+        return (step->attrs.upsample.mode == LG_UPSAMPLE_NEAREST ? nearest : between).ns[in];
+    case LG_STEP_PERMUTE: /* a transposition; what keeps its last axis is faster */
+        return in == LG_LAYOUT_PLAIN && out == LG_LAYOUT_PLAIN &&
+                       step->attrs.permute.order.dims[step->attrs.permute.order.n - 1] == step->attrs.permute.order.n
+                   ? 0.05
+                   : 0.6;
+    case LG_STEP_SLICE:
+        return step->attrs.slice.step == 1 ? 0.0 : 0.6;
+    case LG_STEP_SHUFFLE:
+        return 0.2;
+    case LG_STEP_MEAN: /* a term */
+        return 0.85 * reduced;
+    case LG_STEP_SOFTMAX:
+        return in == LG_LAYOUT_NHWC ? 3.0 : 1.0;
+    case LG_STEP_LAYER_NORM:
+    case LG_STEP_GROUP_NORM:
+        return 0.25;
+    default:
+        return 0.0;
+    }
+}
+
 double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out, int block)
 {
-    double elements = (double)program->cells[step->output].elements, per_us = 1000.0;
+    const lg_planes planes = lg_planes_of(&program->cells[step->output], out, block);
+    double elements = (double)lg_planes_elements(&planes);
+    double ns;
 
     if (!has_kernel(program, step, in, out, block))
         return INFINITY;
     if (lg_plain_is_copy(program, step, in, out))
         return 0.0;
+    ns = elements * element_ns(program, step, in, out);
     for (int32_t i = 0; i < step->n_inputs; i++)
         elements += (double)program->cells[step->inputs[i]].elements;
-    if (lg_step_is_layer(step)) {
-        per_us = 500.0;
-        elements = (double)program->cells[step->output].elements * (double)lg_step_weights(step) /
-                   (double)lg_step_channels(step);
-    } else if (step->kind == LG_STEP_MATMUL) {
-        const lg_shape *a = &program->cells[step->inputs[0]].shape;
-        elements = (double)program->cells[step->output].elements * (double)a->dims[a->n_dims - 1];
-    } else if (step->kind == LG_STEP_ACT || step->kind == LG_STEP_SOFTMAX) {
-        per_us = 100.0;
-    }
-    return 0.5 + elements / per_us;
+    return CALL_US + 1e-3 * (ns + elements * sizeof(float) / BYTES_PER_NS);
 }
 
 static size_t scratch_bytes(const lg_program *program, const lg_step *step)

@@ -25,7 +25,7 @@ typedef struct lg_plain_call {
     int64_t first, end;        /* set by lg_plain_run() */
 } lg_plain_call;
 
-/* Guess of the microseconds that the step takes from layout to layout; INFINITY: there is no such kernel. Row-major to
+/* Microseconds that the step takes from layout to layout, calculated; INFINITY: there is no such kernel. Row-major to
  * row-major is always one. */
 double lg_plain_us(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out, int block);
 /* The step's output is its input byte for byte: the same memory can serve both. */

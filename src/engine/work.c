@@ -227,8 +227,8 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
     }
 }
 
-/* A guess is not to beat a kernel that was made for the purpose: plain C is the way out there. */
-#define GUESS_HANDICAP 8.0
+/* A calculated cost is not to beat a measured one of about the same size. */
+#define GUESS_HANDICAP 1.25
 
 static void set_plain(lg_work *work, const lg_program *program, const lg_step *step, int block)
 {
@@ -472,7 +472,8 @@ lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candid
 /* --- estimates --- */
 
 #define GFLOPS_PER_THREAD 100.0 /* a fast direct convolution */
-#define GBYTES_PER_S 10.0
+#define GBYTES_PER_S 60.0      /* of activations, which caches hold */
+#define COLD_GBYTES_PER_S 10.0 /* of weights that they do not */
 #define CALL_US 1.0
 
 static double padded_channels(int64_t n_channels, lg_layout layout, int block)
@@ -533,7 +534,7 @@ double lg_work_estimate(const lg_work *work, const lg_candidate *candidate, int 
     if (work->kind == LG_WORK_CONV || work->kind == LG_WORK_CONV_TRANSPOSE || work->kind == LG_WORK_LINEAR) {
         double weights = out * in / (double)work->groups * (double)lg_work_area(work);
         double pixels = work->kind == LG_WORK_CONV_TRANSPOSE ? in_pixels : out_pixels;
-        us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (GBYTES_PER_S * 1e3);
+        us += cold_share * weights * weight_growth(candidate) * sizeof(float) / (COLD_GBYTES_PER_S * 1e3);
         us += 2.0 * pixels * weights / (GFLOPS_PER_THREAD * 1e3 * n_threads * conv_rate(work, candidate, block));
     }
     return us;
