@@ -92,8 +92,10 @@ static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__Valu
         if (fixed && (shape->dims[i] < 0 || shape->dims[i] > INT32_MAX))
             return lg_error(LEGO_EFORMAT, "%s: input '%s': extent %lld of axis %d is not in [0, %d]", import->path,
                             info->name, (long long)shape->dims[i], i, INT32_MAX);
-        if (i == 0) /* the batch */
+        if (i == 0) { /* the batch: any, unless the file fixes it */
+            shape->dims[0] = fixed && shape->dims[0] > 0 ? shape->dims[0] : LG_BATCH_MARK;
             continue;
+        }
         if (!fixed && given == LG_NONE)
             return lg_error(LEGO_EINVAL, "%s: input '%s': the extent of axis %d (%s) is open; give the shape (--input)",
                             import->path, info->name, i, text_of(dim ? dim->dim_param : NULL));
@@ -110,7 +112,7 @@ static lego_status declare_inputs(lg_onnx *import, const lego_import_options *op
     int64_t n_names = 0;
     lego_status status = LEGO_OK;
 
-    import->batch = LG_NONE;
+    import->batch = LG_BATCH_MARK;
     LG_TRY(LG_CALLOC(&names, import->proto->n_input));
     for (size_t i = 0; i < import->proto->n_input; i++) {
         const Onnx__ValueInfoProto *info = import->proto->input[i];
@@ -126,14 +128,18 @@ static lego_status declare_inputs(lg_onnx *import, const lego_import_options *op
         LG_TRY(declare(&value, import, info->name, LG_NONE));
         LG_TRY(read_input(&shape, import, info, lg_imported_shape(options, info->name, n_names)));
         names[n_names++] = info->name;
-        if (import->batch == LG_NONE)
+        if (import->batch == LG_BATCH_MARK)
             import->batch = shape.dims[0];
-        else if (shape.dims[0] != LG_NONE && shape.dims[0] != import->batch)
+        else if (shape.dims[0] != LG_BATCH_MARK && shape.dims[0] != import->batch)
             LG_FAIL(LEGO_EUNSUPPORTED, "%s: input '%s' has another batch than the first input", import->path,
                     info->name);
         sample = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
         LG_TRY(lg_graph_add_input(&value->value, import->graph, info->name, LEGO_DTYPE_F32, &sample));
+        value->place = lg_place_at(&shape, 0, LG_BATCH_MARK);
     }
+    for (int32_t i = 0; i < import->n_values; i++)
+        if (!import->values[i].is_constant)
+            import->values[i].place.shape.dims[0] = import->batch;
     LG_TRY(lg_imported_check_shapes(options, import->path, n_names, names));
 done:
     lg_free(names);
@@ -206,7 +212,7 @@ done:
 static lego_status make_constants(lg_onnx *import)
 {
     for (size_t i = 0; i < import->proto->n_node; i++) {
-        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0 };
+        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0, 0 };
         int done;
         lego_status status;
 
@@ -263,7 +269,8 @@ static lego_status mark_needed(lg_onnx *import)
 
 static lg_onnx_converter find_converter(const char *type)
 {
-    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_shape_ops };
+    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_matrix_ops,
+                                        lg_onnx_shape_ops };
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const lg_onnx_op *op = tables[t]; op->type; op++)
@@ -362,7 +369,7 @@ static lego_status convert_nodes(lg_onnx *import)
     lego_status status = LEGO_OK;
 
     for (size_t i = 0; i < import->proto->n_node; i++) {
-        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0 };
+        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0, 0 };
 
         if (!is_wanted(import, node.proto))
             continue;
@@ -387,6 +394,23 @@ done:
     return status;
 }
 
+/* Outputs, as inputs, have the batch in front. */
+static lego_status add_output(lg_onnx *import, const lg_onnx_value *value)
+{
+    lg_onnx_node node = { import, NULL, value->name, 0, 0 };
+    lg_place first = import->batch == 1 ? lg_place_first_of_one(&value->place) : value->place;
+    int32_t output = value->value;
+    lego_status status = LEGO_OK;
+
+    if (!lg_place_is_first(&first))
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s: the batch is not the first axis of output '%s'; end the model with a transpose",
+                import->path, value->name);
+    LG_TRY(lg_onnx_move(&output, &node, &value->place, &first));
+    LG_TRY(lg_graph_add_output(import->graph, output));
+done:
+    return status;
+}
+
 static lego_status set_outputs(lg_onnx *import)
 {
     lego_status status = LEGO_OK;
@@ -397,7 +421,7 @@ static lego_status set_outputs(lg_onnx *import)
 
         if (value->is_constant)
             LG_FAIL(LEGO_EUNSUPPORTED, "%s: output '%s' is a constant", import->path, value->name);
-        LG_TRY(lg_graph_add_output(import->graph, value->value));
+        LG_TRY(add_output(import, value));
     }
     LG_TRY(lg_imported_check(import->graph, import->path));
 done:

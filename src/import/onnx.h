@@ -2,12 +2,12 @@
  *
  *   onnx_file.c     bytes -> checked protobuf                 onnx_tensor.c  TensorProto -> host tensor
  *   onnx.c          the walk over the nodes, the report       onnx_node.c    what a converter asks and emits
- *   onnx_fold.c     constants in, constant out                onnx_*_ops.c   one converter an op, tables at the end
- *   onnx_pattern.c  several nodes -> the op that they are
+ *   onnx_fold*.c    constants in, constant out                onnx_*_ops.c   one converter an op, tables at the end
+ *   onnx_pattern.c  several nodes -> the op that they are     onnx_place.c   values whose batch is anywhere
  *
  * A name of the file stands for a constant (an initialiser, or what folding made of some) or for a value of the graph.
- * The batch: axis 0 of every value, of any size. In folded shapes it is the mark LG_ONNX_BATCH, which may be moved
- * around (Gather, Concat ...) but not calculated with. */
+ * The batch: axis 0 of every value of the graph, of any size; in the file's values anywhere (batch_axis.h). In folded
+ * shapes it is LG_BATCH_MARK, whose multiples may be moved around, multiplied and divided, but not mixed with numbers. */
 #ifndef LG_IMPORT_ONNX_H
 #define LG_IMPORT_ONNX_H
 
@@ -15,10 +15,10 @@
 #include "base/str.h"
 #include "graph/name_map.h"
 #include "graph/ops.h"
+#include "import/batch_axis.h"
 #include "legodnn/import.h"
 #include "onnx.pb-c.h"
 
-#define LG_ONNX_BATCH (INT64_MIN + 1)
 #define LG_ONNX_MIN_OPSET 1
 #define LG_ONNX_MAX_OPSET 23
 
@@ -29,6 +29,7 @@ typedef struct lg_onnx_value {
     const char *name;     /* borrowed from the protobuf */
     int32_t producer;     /* node of the file; LG_NONE: an input or initialiser */
     int32_t value;        /* of the graph; LG_NONE if there is none (yet) */
+    lg_place place;       /* the file's shape of that value, and where the batch is in it */
     int32_t weight;       /* of the graph, once the constant is one as it is */
     int32_t n_variants;   /* weights made from the constant: transposed, scaled */
     uint8_t is_constant;
@@ -44,7 +45,7 @@ typedef struct lg_onnx {
     Onnx__ModelProto *model;
     const Onnx__GraphProto *proto;
     int64_t opset;
-    int64_t batch;             /* as the file fixes it; LG_NONE if open */
+    int64_t batch;             /* as the file fixes it; LG_BATCH_MARK if open */
     lg_graph *graph;
     lg_name_map names;         /* of values: into `values` */
     lg_onnx_value *values;
@@ -64,6 +65,7 @@ typedef struct lg_onnx_node {
     const lg_onnx_proto *proto;
     const char *name;  /* its unique label */
     int32_t n_emitted; /* nodes of the graph so far */
+    int32_t n_helpers; /* of them, those that bring inputs into shape */
 } lg_onnx_node;
 
 typedef lego_status (*lg_onnx_converter)(lg_onnx_node *node);
@@ -71,7 +73,8 @@ typedef struct lg_onnx_op {
     const char *type;
     lg_onnx_converter convert;
 } lg_onnx_op;
-extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_math_ops[], lg_onnx_shape_ops[]; /* end with a NULL type */
+/* End with a NULL type. */
+extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_math_ops[], lg_onnx_matrix_ops[], lg_onnx_shape_ops[];
 
 typedef struct lg_onnx_slices {
     int n;
@@ -120,15 +123,23 @@ lego_status lg_onnx_number(double *out, const lg_onnx_node *node, const char *na
                            double fallback);
 /* An axis of a value of n_dims axes, negative ones counted from the end. */
 lego_status lg_onnx_axis(int64_t *axis, const lg_onnx_node *node, int n_dims);
-/* A constant's elements as integers; out->n = -1 if the input is left out. */
+/* A constant's elements as integers, the batch in them as the file has it; out->n = -1 if the input is left out. */
 lego_status lg_onnx_constant_ints(lg_dims *out, const lg_onnx_node *node, int index);
 /* Element of a constant as a number. */
 double lg_onnx_element(const lego_tensor *tensor, int64_t index);
 int64_t lg_onnx_element_int(const lego_tensor *tensor, int64_t index);
 
-/* The shape that Unsqueeze and Squeeze make of one; LG_BATCH stays where it is or it is unsupported. */
-lego_status lg_onnx_unsqueezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
-lego_status lg_onnx_squeezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
+/* What Unsqueeze and Squeeze make of a shape; the batch is not squeezed away, unless it is 1. A shape without a batch has
+ * its dim LG_NONE. */
+lego_status lg_onnx_unsqueezed(lg_place *out, const lg_onnx_node *node, const lg_place *in);
+lego_status lg_onnx_squeezed(lg_place *out, const lg_onnx_node *node, const lg_place *in);
+/* The shape that Reshape asks for, 0 and -1 resolved. */
+lego_status lg_onnx_reshaped(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
+/* The order that Transpose asks for, of n_dims axes; the sizes of Split, and its axis. */
+lego_status lg_onnx_order(lg_dims *out, const lg_onnx_node *node, int n_dims);
+lego_status lg_onnx_split_sizes(lg_dims *sizes, int64_t *axis, const lg_onnx_node *node, const lg_shape *in);
+/* Widen `shape` to what it and `other` broadcast to, aligned at the last axis; 0 if they do not. */
+int lg_onnx_broadcast(lg_shape *shape, const lg_shape *other);
 /* What a Slice asks for, along valid axes of a value of n_dims; starts and ends as the file has them. */
 lego_status lg_onnx_slice_lists(lg_onnx_slices *out, const lg_onnx_node *node, int n_dims);
 
@@ -141,11 +152,24 @@ lego_status lg_onnx_unsupported(const char *fmt, ...) LG_PRINTF(1, 2);
 lego_status lg_onnx_malformed(const lg_onnx_node *node, const char *fmt, ...) LG_PRINTF(2, 3);
 
 /* --- onnx_node.c: emitting --- */
-/* Input `index` as a value of the graph; a constant is unsupported. */
+/* Input `index` as a value of the graph, wherever its batch is; a constant is unsupported. */
+lego_status lg_onnx_placed(int32_t *value, lg_place *place, lg_onnx_node *node, int index);
+/* The graph's value must not have more axes than values can have. */
+lego_status lg_onnx_check_place(const lg_place *place);
+/* The graph's axis for a dim of the file, which must not hold the batch. */
+lego_status lg_onnx_place_axis(int64_t *axis, const lg_place *place, int64_t dim, const char *what);
+/* Where all inputs of the node, constants among them, meet element by element; the shape is what they broadcast to. */
+lego_status lg_onnx_meeting(lg_place *out, const lg_onnx_node *node);
+/* Input `index` in that place: reshaped, or a constant that is the same for every sample as a constant node. */
+lego_status lg_onnx_operand_at(int32_t *value, lg_onnx_node *node, int index, const lg_place *place);
+/* A value of one place as the other has it, a reshape of each sample. */
+lego_status lg_onnx_move(int32_t *value, lg_onnx_node *node, const lg_place *from, const lg_place *to);
+/* Input `index` with the batch as the first axis of the file's value, so that graph and file have the same axes. */
 lego_status lg_onnx_activation(int32_t *value, lg_onnx_node *node, int index);
 /* The same with exactly n_dims axes. */
 lego_status lg_onnx_activation_of(int32_t *value, lg_onnx_node *node, int index, int n_dims);
-/* Input `index` as a value of n_dims axes; a constant that is the same for every sample becomes a constant node. */
+/* Input `index` as a value of n_dims axes, the batch first; a constant that is the same for every sample becomes a
+ * constant node. */
 lego_status lg_onnx_operand(int32_t *value, lg_onnx_node *node, int index, int n_dims);
 const lg_shape *lg_onnx_shape(const lg_onnx_node *node, int32_t value);
 /* Input `index`, a constant of F32, as a weight; a filled `changed` takes its place, under a name derived from its. */
@@ -158,14 +182,26 @@ lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, cons
 /* ... and any. */
 lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
                               const int32_t *inputs, int n_weights, const int32_t *weights);
+/* ... that brings an input into shape: the node of the file keeps its name for what it does itself. */
+lego_status lg_onnx_emit_helper(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input);
 /* ... a constant, named after its weight: it is no node of the file. */
 lego_status lg_onnx_emit_constant(int32_t *out, lg_onnx_node *node, int32_t weight);
 /* ... whose first output is that of the node of the file. */
 lego_status lg_onnx_give(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int n_inputs, const int32_t *inputs,
                          int n_weights, const int32_t *weights);
+/* ... of one input, element by element, wherever its batch is. */
+lego_status lg_onnx_give_function(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs);
+/* A constant of one number, of this shape for every sample. */
+lego_status lg_onnx_emit_filled(int32_t *out, lg_onnx_node *node, const lg_shape *shape, double number);
+/* A value of extents 1 repeated to those of `to`, which is otherwise the same place. */
+lego_status lg_onnx_repeat(int32_t *value, lg_onnx_node *node, const lg_place *from, const lg_place *to);
 /* A reshape to the axes behind the batch. */
 lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape);
-/* Output `index` of the node is this value. */
+/* Constants around input 0: as many in front of each dim of the file's value, then behind. */
+lego_status lg_onnx_pad_anywhere(lg_onnx_node *node, const int64_t *pads, double number);
+/* Output `index` of the node is this value, whose place in the file is given ... */
+lego_status lg_onnx_finish_placed(lg_onnx_node *node, int index, int32_t value, const lg_place *place);
+/* ... or as in the graph, the batch first. */
 lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value);
 /* Output `index` is a constant; takes the tensor over. */
 void lg_onnx_finish_constant(lg_onnx_node *node, int index, lego_tensor *tensor);

@@ -2,9 +2,9 @@
  * be gone before a graph with known shapes can be built. A node whose inputs are all constants becomes a constant; Shape
  * becomes one for every value.
  *
- * The extent of the batch is the mark LG_ONNX_BATCH: it may be moved, but an op that would calculate with it is refused,
- * since its result would not be the same for every batch. What folding creates is bounded, or a small file could ask for
- * terabytes. Here what moves elements; onnx_fold_math.c calculates. */
+ * The extent of the batch is LG_BATCH_MARK (batch_axis.h); an op whose result would not be the same for every batch is
+ * refused. What folding creates is bounded, or a small file could ask for terabytes. Here what exporters write around
+ * every shape; onnx_fold_move.c has what masks and tables of indices are made of, onnx_fold_math.c what calculates. */
 #include "import/onnx_fold.h"
 
 #include <string.h>
@@ -64,17 +64,26 @@ void lg_fold_set(lego_tensor *tensor, int64_t index, double number, int64_t inte
     }
 }
 
-static int has_batch(const lego_tensor *tensor)
+void lg_fold_copy(lego_tensor *out, int64_t to, const lego_tensor *in, int64_t from)
 {
-    for (int64_t i = 0; tensor->dtype == LEGO_DTYPE_I64 && i < lg_tensor_count(tensor); i++)
-        if (((const int64_t *)lg_tensor_data(tensor))[i] == LG_ONNX_BATCH)
+    const size_t size = lg_dtype_size(in->dtype);
+
+    memcpy((char *)lg_tensor_data(out) + (size_t)to * size, (const char *)lg_tensor_data(in) + (size_t)from * size, size);
+}
+
+int lg_fold_has_batch(const lego_tensor *tensor)
+{
+    if (tensor->dtype != LEGO_DTYPE_I64 && tensor->dtype != LEGO_DTYPE_I32)
+        return 0;
+    for (int64_t i = 0; i < lg_tensor_count(tensor); i++)
+        if (lg_batch_is_mark(lg_onnx_element_int(tensor, i)))
             return 1;
     return 0;
 }
 
 lego_status lg_fold_refuse_batch(const lego_tensor *tensor)
 {
-    return has_batch(tensor) ? lg_onnx_unsupported("it calculates with the size of the batch") : LEGO_OK;
+    return lg_fold_has_batch(tensor) ? lg_onnx_unsupported("it calculates with the size of the batch") : LEGO_OK;
 }
 
 /* --- new shapes of the same elements --- */
@@ -92,68 +101,42 @@ static lego_status fold_identity(lego_tensor *out, lg_onnx_node *node)
 static lego_status fold_reshape(lego_tensor *out, lg_onnx_node *node)
 {
     const lego_tensor *in;
-    int64_t known = 1, total, allow_zero;
-    int open_axis = -1;
-    lg_dims wanted;
+    lg_shape shape;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_fold_input(&in, node, 0));
-    LG_TRY(lg_onnx_list(&wanted, node, "shape", 1, 5));
-    LG_TRY(lg_onnx_int(&allow_zero, node, "allowzero", 0));
-    if (wanted.n < 0)
-        LG_FAIL(LEGO_EFORMAT, "node '%s': no shape to reshape to", node->name);
-    total = lg_tensor_count(in);
+    LG_TRY(lg_onnx_reshaped(&shape, node, &in->shape));
     lg_tensor_share(out, in);
-    out->shape.n_dims = (int32_t)wanted.n;
-    for (int i = 0; i < wanted.n; i++) {
-        int64_t extent = wanted.dims[i];
+    out->shape = shape;
+done:
+    return status;
+}
 
-        if (extent == 0 && !allow_zero && i < in->shape.n_dims)
-            extent = in->shape.dims[i];
-        if (extent == -1 && open_axis < 0) {
-            open_axis = i;
-            continue;
-        }
-        if (extent < 0 || __builtin_mul_overflow(known, extent, &known))
-            return lg_onnx_malformed(node, "extent %lld of a constant", (long long)extent);
-        out->shape.dims[i] = extent;
-    }
-    if (open_axis >= 0) {
-        out->shape.dims[open_axis] = known > 0 ? total / known : 0;
-        known *= out->shape.dims[open_axis];
-    }
-    if (known != total)
-        return lg_onnx_malformed(node, "%lld elements do not fit into the shape asked for", (long long)total);
+typedef lego_status (*new_place)(lg_place *out, const lg_onnx_node *node, const lg_place *in);
+
+static lego_status fold_axes(lego_tensor *out, lg_onnx_node *node, new_place of)
+{
+    const lego_tensor *in;
+    lg_place from = { { 0 }, LG_NONE, 1, 1 }, to;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_fold_input(&in, node, 0));
+    from.shape = in->shape;
+    LG_TRY(of(&to, node, &from));
+    lg_tensor_share(out, in);
+    out->shape = to.shape;
 done:
     return status;
 }
 
 static lego_status fold_unsqueeze(lego_tensor *out, lg_onnx_node *node)
 {
-    const lego_tensor *in;
-    lg_shape shape;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_fold_input(&in, node, 0));
-    LG_TRY(lg_onnx_unsqueezed(&shape, node, &in->shape));
-    lg_tensor_share(out, in);
-    out->shape = shape;
-done:
-    return status;
+    return fold_axes(out, node, lg_onnx_unsqueezed);
 }
 
 static lego_status fold_squeeze(lego_tensor *out, lg_onnx_node *node)
 {
-    const lego_tensor *in;
-    lg_shape shape;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_fold_input(&in, node, 0));
-    LG_TRY(lg_onnx_squeezed(&shape, node, &in->shape));
-    lg_tensor_share(out, in);
-    out->shape = shape;
-done:
-    return status;
+    return fold_axes(out, node, lg_onnx_squeezed);
 }
 
 static lego_status fold_cast(lego_tensor *out, lg_onnx_node *node)
@@ -176,7 +159,8 @@ static lego_status fold_cast(lego_tensor *out, lg_onnx_node *node)
             lg_tensor_share(out, in);
             goto done;
         }
-        LG_TRY(lg_fold_refuse_batch(in));
+        if (casts[i].dtype == LEGO_DTYPE_F32 || casts[i].dtype == LEGO_DTYPE_BOOL)
+            LG_TRY(lg_fold_refuse_batch(in));
         LG_TRY(lg_fold_create(out, node, casts[i].dtype, &in->shape));
         for (int64_t k = 0; k < lg_tensor_count(in); k++)
             lg_fold_set(out, k, lg_onnx_element(in, k), lg_onnx_element_int(in, k));
@@ -189,8 +173,7 @@ done:
 
 /* --- moving elements --- */
 
-/* Elements before and behind an axis. */
-static void strides(int64_t *outer, int64_t *inner, const lg_shape *shape, int axis)
+void lg_fold_strides(int64_t *outer, int64_t *inner, const lg_shape *shape, int axis)
 {
     *outer = *inner = 1;
     for (int i = 0; i < axis; i++)
@@ -220,7 +203,7 @@ static lego_status fold_gather(lego_tensor *out, lg_onnx_node *node)
             for (int k = 0; k < index->shape.n_dims; k++)
                 shape.dims[shape.n_dims++] = index->shape.dims[k];
     LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
-    strides(&outer, &inner, &in->shape, (int)axis);
+    lg_fold_strides(&outer, &inner, &in->shape, (int)axis);
     extent = in->shape.dims[axis];
     n_index = lg_tensor_count(index);
     size = (size_t)inner * lg_dtype_size(in->dtype);
@@ -267,7 +250,7 @@ static lego_status fold_concat(lego_tensor *out, lg_onnx_node *node)
         LG_TRY(lg_fold_input(&in, node, i));
         if (lg_tensor_count(in) == 0)
             continue;
-        strides(&outer, &inner, &in->shape, (int)axis);
+        lg_fold_strides(&outer, &inner, &in->shape, (int)axis);
         size = (size_t)inner * lg_dtype_size(in->dtype);
         for (int64_t o = 0; o < outer; o++)
             memcpy((char *)lg_tensor_data(out) + (size_t)(o * shape.dims[axis] + offset) * size,
@@ -292,7 +275,7 @@ static lego_status slice_axis(lego_tensor *out, const lg_onnx_node *node, const 
     LG_TRY(lg_onnx_slice_clamp(&n, &start, &end, node, step, extent));
     shape.dims[axis] = n;
     LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
-    strides(&outer, &inner, &in->shape, (int)axis);
+    lg_fold_strides(&outer, &inner, &in->shape, (int)axis);
     for (int64_t o = 0; o < outer; o++)
         for (int64_t k = 0; k < n; k++)
             memcpy((char *)lg_tensor_data(out) + (size_t)((o * n + k) * inner) * element,
@@ -328,38 +311,25 @@ static lego_status fold_transpose(lego_tensor *out, lg_onnx_node *node)
     const lego_tensor *in;
     lg_dims order;
     lg_shape shape;
-    unsigned seen = 0;
     int64_t step[LEGO_MAX_DIMS], at[LEGO_MAX_DIMS] = { 0 };
-    size_t size;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_fold_input(&in, node, 0));
-    LG_TRY(lg_onnx_ints(&order, node, "perm"));
+    LG_TRY(lg_onnx_order(&order, node, in->shape.n_dims));
     shape = in->shape;
-    if (order.n < 0) {
-        order.n = shape.n_dims;
-        for (int i = 0; i < shape.n_dims; i++)
-            order.dims[i] = shape.n_dims - 1 - i;
-    }
-    for (int i = 0; i < order.n; i++)
-        seen |= order.dims[i] >= 0 && order.dims[i] < shape.n_dims ? 1u << order.dims[i] : 0;
-    if (order.n != shape.n_dims || seen != (1u << shape.n_dims) - 1)
-        return lg_onnx_malformed(node, "perm is no order of %d axes", (int)shape.n_dims);
     for (int i = 0; i < shape.n_dims; i++) {
         int64_t outer;
 
         shape.dims[i] = in->shape.dims[order.dims[i]];
-        strides(&outer, &step[i], &in->shape, (int)order.dims[i]);
+        lg_fold_strides(&outer, &step[i], &in->shape, (int)order.dims[i]);
     }
     LG_TRY(lg_fold_create(out, node, in->dtype, &shape));
-    size = lg_dtype_size(in->dtype);
     for (int64_t k = 0; k < lg_tensor_count(out); k++) {
         int64_t from = 0;
 
         for (int i = 0; i < shape.n_dims; i++)
             from += at[i] * step[i];
-        memcpy((char *)lg_tensor_data(out) + (size_t)k * size, (const char *)lg_tensor_data(in) + (size_t)from * size,
-               size);
+        lg_fold_copy(out, k, in, from);
         for (int i = shape.n_dims - 1; i >= 0 && ++at[i] == shape.dims[i]; i--)
             at[i] = 0;
     }
@@ -401,33 +371,73 @@ done:
     return status;
 }
 
-static lego_status fold_shape(lego_tensor *out, lg_onnx_node *node)
+/* The extents of a value of the file: the batch in them is the mark. */
+static lego_status shape_of(lg_shape *out, const lg_onnx_node *node)
 {
     const lg_onnx_value *in = lg_onnx_input(node, 0);
-    const lg_shape *shape;
-    lg_shape list = { 1, { 0 } };
-    int64_t start, end;
-    lego_status status = LEGO_OK;
 
     if (!in)
         return lg_onnx_malformed(node, "input 0 is missing");
-    shape = in->is_constant ? &in->constant.shape : lg_onnx_shape(node, in->value);
+    *out = in->is_constant ? in->constant.shape : in->place.shape;
+    if (!in->is_constant && in->place.dim != LG_NONE)
+        out->dims[in->place.dim] = lg_mul_sat(lg_mul_sat(in->place.before, in->place.behind), LG_BATCH_MARK);
+    return LEGO_OK;
+}
+
+static lego_status fold_shape(lego_tensor *out, lg_onnx_node *node)
+{
+    lg_shape shape = { 0 }, list = { 1, { 0 } };
+    int64_t start, end;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(shape_of(&shape, node));
     LG_TRY(lg_onnx_int(&start, node, "start", 0));
-    LG_TRY(lg_onnx_int(&end, node, "end", shape->n_dims));
-    start = start < -shape->n_dims ? 0 : start < 0 ? start + shape->n_dims : start;
-    end = end < -shape->n_dims ? 0 : end < 0 ? end + shape->n_dims : end > shape->n_dims ? shape->n_dims : end;
+    LG_TRY(lg_onnx_int(&end, node, "end", shape.n_dims));
+    start = start < -shape.n_dims ? 0 : start < 0 ? start + shape.n_dims : start;
+    end = end < -shape.n_dims ? 0 : end < 0 ? end + shape.n_dims : end > shape.n_dims ? shape.n_dims : end;
     list.dims[0] = start < end ? end - start : 0;
     LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_I64, &list));
     for (int64_t i = 0; i < list.dims[0]; i++)
-        lg_fold_set(out, i, 0.0,
-                    !in->is_constant && start + i == 0 ? LG_ONNX_BATCH : shape->dims[start + i]);
+        lg_fold_set(out, i, 0.0, shape.dims[start + i]);
+done:
+    return status;
+}
+
+static lego_status fold_size(lego_tensor *out, lg_onnx_node *node)
+{
+    lg_shape shape = { 0 }, scalar = { 0 };
+    int64_t size = 1;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(shape_of(&shape, node));
+    for (int i = 0; i < shape.n_dims; i++)
+        size = lg_mul_sat(size, shape.dims[i]);
+    LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_I64, &scalar));
+    lg_fold_set(out, 0, 0.0, size);
+done:
+    return status;
+}
+
+lego_status lg_fold_element(lego_tensor *out, const lg_onnx_node *node)
+{
+    const Onnx__AttributeProto *value = lg_onnx_attribute(node, "value");
+    const lg_shape one = { 0 };
+    lego_status status = LEGO_OK;
+
+    if (value && value->t)
+        LG_TRY(lg_onnx_tensor(out, node->import, value->t, node->name));
+    else
+        LG_TRY(lg_fold_create(out, node, LEGO_DTYPE_F32, &one));
+    if (lg_tensor_count(out) != 1)
+        LG_FAIL(LEGO_EFORMAT, "node '%s': the value has %lld elements, one is needed", node->name,
+                (long long)lg_tensor_count(out));
+    out->shape = one;
 done:
     return status;
 }
 
 static lego_status fold_constant_of_shape(lego_tensor *out, lg_onnx_node *node)
 {
-    const Onnx__AttributeProto *value = lg_onnx_attribute(node, "value");
     lego_tensor element = { 0 };
     lg_dims dims;
     lg_shape shape;
@@ -437,76 +447,75 @@ static lego_status fold_constant_of_shape(lego_tensor *out, lg_onnx_node *node)
     if (dims.n < 0)
         return lg_onnx_malformed(node, "input 0 is missing");
     shape = lg_shape_make((int)dims.n, dims.dims);
-    for (int i = 0; i < dims.n; i++)
-        if (dims.dims[i] == LG_ONNX_BATCH)
-            LG_FAIL(LEGO_EUNSUPPORTED, "a constant as large as the batch");
-    if (value && value->t)
-        LG_TRY(lg_onnx_tensor(&element, node->import, value->t, node->name));
-    if (element.buffer && lg_tensor_count(&element) != 1)
-        LG_FAIL(LEGO_EFORMAT, "node '%s': the value has %lld elements, one is needed", node->name,
-                (long long)lg_tensor_count(&element));
-    LG_TRY(lg_fold_create(out, node, element.buffer ? element.dtype : LEGO_DTYPE_F32, &shape));
-    for (int64_t i = 0; element.buffer && i < lg_tensor_count(out); i++)
-        lg_fold_set(out, i, lg_onnx_element(&element, 0), lg_onnx_element_int(&element, 0));
+    LG_TRY(lg_fold_element(&element, node));
+    LG_TRY(lg_fold_expand(out, node, &element, &shape));
 done:
     lg_tensor_dispose(&element);
     return status;
 }
 
-static const struct {
-    const char *type;
-    lego_status (*fold)(lego_tensor *out, lg_onnx_node *node);
-} folds[] = {
-    { "Add", lg_fold_binary },
+static const lg_fold_op fold_ops[] = {
     { "Cast", fold_cast },
-    { "Ceil", lg_fold_round },
     { "Concat", fold_concat },
     { "Constant", fold_constant },
     { "ConstantOfShape", fold_constant_of_shape },
-    { "Div", lg_fold_binary },
-    { "Equal", lg_fold_equal },
-    { "Floor", lg_fold_round },
     { "Gather", fold_gather },
     { "Identity", fold_identity },
-    { "Mul", lg_fold_binary },
     { "Reshape", fold_reshape },
     { "Shape", fold_shape },
+    { "Size", fold_size },
     { "Slice", fold_slice },
     { "Squeeze", fold_squeeze },
-    { "Sub", lg_fold_binary },
     { "Transpose", fold_transpose },
     { "Unsqueeze", fold_unsqueeze },
-    { "Where", lg_fold_where },
+    { NULL, NULL },
 };
+
+static const lg_fold_op *find_fold(const char *type)
+{
+    const lg_fold_op *const tables[] = { fold_ops, lg_fold_move_ops, lg_fold_math_ops };
+
+    for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
+        for (const lg_fold_op *op = tables[t]; op->type; op++)
+            if (strcmp(op->type, type) == 0)
+                return op;
+    return NULL;
+}
 
 int lg_onnx_folds(const char *type)
 {
-    for (size_t i = 0; i < sizeof(folds) / sizeof(folds[0]); i++)
-        if (strcmp(folds[i].type, type) == 0)
-            return 1;
-    return 0;
+    return find_fold(type) != NULL;
+}
+
+/* A constant with elements for every sample of the batch is one of the graph: its converter makes it. */
+static int is_of_the_batch(const lg_onnx_node *node)
+{
+    const int index = strcmp(node->proto->op_type, "Expand") == 0            ? 1
+                      : strcmp(node->proto->op_type, "ConstantOfShape") == 0 ? 0
+                                                                             : -1;
+    const lg_onnx_value *shape = lg_onnx_input(node, index);
+
+    return shape && shape->is_constant && lg_fold_has_batch(&shape->constant);
 }
 
 lego_status lg_onnx_fold(int *done, lg_onnx_node *node)
 {
     const char *type = node->proto->op_type;
+    const lg_fold_op *op = find_fold(type);
     lego_tensor tensor = { 0 };
     lego_status status = LEGO_OK;
 
     *done = 0;
     for (int i = 0; i < lg_onnx_n_inputs(node); i++) {
         const lg_onnx_value *input = lg_onnx_input(node, i);
-        if (input && !input->is_constant && strcmp(type, "Shape") != 0)
+        if (input && !input->is_constant && strcmp(type, "Shape") != 0 && strcmp(type, "Size") != 0)
             return LEGO_OK;
     }
-    for (size_t i = 0; i < sizeof(folds) / sizeof(folds[0]); i++) {
-        if (strcmp(folds[i].type, type) != 0)
-            continue;
-        LG_TRY(folds[i].fold(&tensor, node));
-        lg_onnx_finish_constant(node, 0, &tensor);
-        *done = 1;
-        break;
-    }
+    if (!op || is_of_the_batch(node))
+        return LEGO_OK;
+    LG_TRY(op->fold(&tensor, node));
+    lg_onnx_finish_constant(node, 0, &tensor);
+    *done = 1;
 done:
     lg_tensor_dispose(&tensor);
     return status;

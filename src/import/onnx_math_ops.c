@@ -56,12 +56,10 @@ static lego_status convert_activation(lg_onnx_node *node)
 {
     const lg_op_kind kind = lg_onnx_name_find(node->proto->op_type)->kind;
     lg_attrs attrs = lg_onnx_defaults(kind);
-    int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
     LG_TRY(read_activation(&attrs, node, kind));
-    LG_TRY(lg_onnx_give(node, kind, &attrs, 1, &x, 0, NULL));
+    LG_TRY(lg_onnx_give_function(node, kind, &attrs));
 done:
     return status;
 }
@@ -101,21 +99,21 @@ static lego_status convert_softmax(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_SOFTMAX), flat = lg_onnx_defaults(LG_OP_FLATTEN);
     lg_shape in;
+    lg_place place;
     int64_t axis, behind = 1;
     const int old = node->import->opset < 13;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
     in = *lg_onnx_shape(node, x);
     LG_TRY(lg_onnx_int(&axis, node, "axis", old ? 1 : -1));
-    LG_TRY(lg_onnx_axis(&axis, node, in.n_dims));
-    if (axis == 0)
+    LG_TRY(lg_onnx_axis(&axis, node, place.shape.n_dims));
+    for (int i = (int)axis + 1; i < place.shape.n_dims; i++)
+        behind = lg_mul_sat(behind, place.shape.dims[i]);
+    if (place.dim == axis || (old && behind > 1 && place.dim > axis))
         LG_FAIL(LEGO_EUNSUPPORTED, "a softmax over the batch");
-    for (int i = (int)axis + 1; i < in.n_dims; i++)
-        behind = lg_mul_sat(behind, in.dims[i]);
-    attrs.axis.axis = axis;
-    flat.flatten.axis = axis;
+    attrs.axis.axis = flat.flatten.axis = lg_place_axis(&place, (int)axis);
     if (old && behind > 1)
         LG_TRY(lg_onnx_emit(&x, node, LG_OP_FLATTEN, &flat, x));
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_SOFTMAX, &attrs, x));
@@ -125,7 +123,7 @@ static lego_status convert_softmax(lg_onnx_node *node)
         memcpy(shape.dims, in.dims + 1, (size_t)shape.n * sizeof(*shape.dims));
         LG_TRY(lg_onnx_emit_reshape(&y, node, y, &shape));
     }
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
@@ -259,17 +257,21 @@ done:
 static lego_status convert_layer_norm(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_LAYER_NORM);
-    int32_t x, weights[2] = { LG_NONE, LG_NONE };
+    int64_t axis;
+    lg_place place;
+    int32_t x, y, weights[2] = { LG_NONE, LG_NONE };
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_int(&attrs.layer_norm.axis, node, "axis", -1));
-    LG_TRY(lg_onnx_axis(&attrs.layer_norm.axis, node, lg_onnx_shape(node, x)->n_dims));
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    LG_TRY(lg_onnx_int(&axis, node, "axis", -1));
+    LG_TRY(lg_onnx_axis(&axis, node, place.shape.n_dims));
     LG_TRY(lg_onnx_float(&attrs.layer_norm.eps, node, "epsilon", (double)1e-5f));
-    if (attrs.layer_norm.axis == 0)
+    if (place.dim >= axis)
         LG_FAIL(LEGO_EUNSUPPORTED, "a normalisation over the batch");
+    attrs.layer_norm.axis = lg_place_axis(&place, (int)axis);
     LG_TRY(read_weights(weights, node, 1, lg_onnx_input(node, 2) ? 2 : 1, -1));
-    LG_TRY(lg_onnx_give(node, LG_OP_LAYER_NORM, &attrs, 1, &x, 2, weights));
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_LAYER_NORM, &attrs, 1, &x, 2, weights));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
@@ -280,16 +282,7 @@ static int axes_of(const lg_onnx_node *node, int index)
 {
     const lg_onnx_value *value = lg_onnx_input(node, index);
 
-    return value && !value->is_constant ? lg_onnx_shape(node, value->value)->n_dims : 0;
-}
-
-static int most_axes(const lg_onnx_node *node)
-{
-    int n_dims = 0;
-
-    for (int i = 0; i < lg_onnx_n_inputs(node); i++)
-        n_dims = axes_of(node, i) > n_dims ? axes_of(node, i) : n_dims;
-    return n_dims;
+    return value && !value->is_constant ? value->place.shape.n_dims : 0;
 }
 
 /* The result of `kind` on two values whose shapes broadcast. */
@@ -327,12 +320,13 @@ done:
 
 static lego_status convert_neg(lg_onnx_node *node)
 {
+    lg_place place;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
     LG_TRY(emit_scaled(&y, node, x, -1.0));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
@@ -358,15 +352,18 @@ done:
 
 static lego_status convert_binary(lg_onnx_node *node)
 {
-    int32_t inputs[2];
+    lg_place place;
+    int32_t inputs[2], y;
     lego_status status = LEGO_OK;
 
     if (lg_onnx_n_inputs(node) != 2)
         return lg_onnx_malformed(node, "%d inputs, 2 are needed", lg_onnx_n_inputs(node));
     LG_TRY(check_old_broadcast(node));
+    LG_TRY(lg_onnx_meeting(&place, node));
     for (int i = 0; i < 2; i++)
-        LG_TRY(lg_onnx_operand(&inputs[i], node, i, most_axes(node)));
-    LG_TRY(lg_onnx_give(node, lg_onnx_name_find(node->proto->op_type)->kind, NULL, 2, inputs, 0, NULL));
+        LG_TRY(lg_onnx_operand_at(&inputs[i], node, i, &place));
+    LG_TRY(emit_binary(&y, node, lg_onnx_name_find(node->proto->op_type)->kind, inputs[0], inputs[1]));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
@@ -375,135 +372,20 @@ done:
 static lego_status convert_sum(lg_onnx_node *node)
 {
     const int n = lg_onnx_n_inputs(node);
+    lg_place place;
     int32_t sum, next;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_operand(&sum, node, 0, most_axes(node)));
+    LG_TRY(lg_onnx_meeting(&place, node));
+    LG_TRY(lg_onnx_operand_at(&sum, node, 0, &place));
     for (int i = 1; i < n; i++) {
-        LG_TRY(lg_onnx_operand(&next, node, i, most_axes(node)));
+        LG_TRY(lg_onnx_operand_at(&next, node, i, &place));
         LG_TRY(emit_binary(&sum, node, LG_OP_ADD, sum, next));
     }
     if (strcmp(node->proto->op_type, "Mean") == 0 && n > 1)
         LG_TRY(emit_scaled(&sum, node, sum, 1.0 / n));
-    LG_TRY(lg_onnx_finish(node, 0, sum));
+    LG_TRY(lg_onnx_finish_placed(node, 0, sum, &place));
 done:
-    return status;
-}
-
-/* --- matrix products --- */
-
-/* (R,C) -> (C,R), each element times `factor`. */
-static lego_status transpose(lego_tensor *out, const lego_tensor *in, double factor)
-{
-    const int64_t rows = in->shape.dims[0], columns = in->shape.dims[1];
-    const lg_shape shape = { 2, { columns, rows } };
-    const float *from = lg_tensor_data(in);
-    float *to;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_tensor_init(out, LEGO_DTYPE_F32, &shape));
-    to = lg_tensor_data(out);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < columns; c++)
-            to[c * rows + r] = (float)(factor * (double)from[r * columns + c]);
-done:
-    return status;
-}
-
-static lego_status scaled(lego_tensor *out, const lego_tensor *in, double factor)
-{
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_tensor_copy(out, in));
-    for (int64_t i = 0; i < lg_tensor_count(out); i++)
-        ((float *)lg_tensor_data(out))[i] = (float)(factor * (double)((float *)lg_tensor_data(out))[i]);
-done:
-    return status;
-}
-
-/* C of Gemm: a number, or one for each output, times beta. */
-static lego_status gemm_bias(int32_t *weight, lg_onnx_node *node, int64_t n_out, double beta)
-{
-    const lego_tensor *c;
-    const lg_shape shape = { 1, { n_out } };
-    lego_tensor bias = { 0 };
-    int64_t n;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_weight_tensor(&c, node, 2, -1));
-    n = lg_tensor_count(c);
-    if ((n != 1 && n != n_out) || c->shape.n_dims > 2 || (n == n_out && n != 1 && c->shape.dims[c->shape.n_dims - 1] != n))
-        LG_FAIL(LEGO_EUNSUPPORTED, "C '%s' differs between the samples of the batch", node->proto->input[2]);
-    if (beta == 1.0 && c->shape.n_dims == 1 && n == n_out) {
-        LG_TRY(lg_onnx_weight(weight, node, 2, NULL));
-        goto done;
-    }
-    LG_TRY(lg_tensor_init(&bias, LEGO_DTYPE_F32, &shape));
-    for (int64_t i = 0; i < n_out; i++)
-        ((float *)lg_tensor_data(&bias))[i] = (float)(beta * lg_onnx_element(c, n == 1 ? 0 : i));
-    LG_TRY(lg_onnx_weight(weight, node, 2, &bias));
-done:
-    lg_tensor_dispose(&bias);
-    return status;
-}
-
-static lego_status convert_gemm(lg_onnx_node *node)
-{
-    const lego_tensor *b;
-    lego_tensor weight = { 0 };
-    double alpha, beta;
-    int64_t trans_a, trans_b;
-    int32_t x, weights[2] = { LG_NONE, LG_NONE };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_activation_of(&x, node, 0, 2));
-    LG_TRY(lg_onnx_weight_tensor(&b, node, 1, 2));
-    LG_TRY(lg_onnx_float(&alpha, node, "alpha", 1.0));
-    LG_TRY(lg_onnx_float(&beta, node, "beta", 1.0));
-    LG_TRY(lg_onnx_int(&trans_a, node, "transA", 0));
-    LG_TRY(lg_onnx_int(&trans_b, node, "transB", 0));
-    if (trans_a)
-        LG_FAIL(LEGO_EUNSUPPORTED, "transA is set: the batch would not be the first axis");
-    if (!trans_b)
-        LG_TRY(transpose(&weight, b, alpha));
-    else if (alpha != 1.0)
-        LG_TRY(scaled(&weight, b, alpha));
-    LG_TRY(lg_onnx_weight(&weights[0], node, 1, weight.buffer ? &weight : NULL));
-    if (lg_onnx_input(node, 2))
-        LG_TRY(gemm_bias(&weights[1], node, b->shape.dims[trans_b ? 0 : 1], beta));
-    LG_TRY(lg_onnx_give(node, LG_OP_LINEAR, NULL, 1, &x, 2, weights));
-done:
-    lg_tensor_dispose(&weight);
-    return status;
-}
-
-/* Times a constant (K,P): a linear layer over the last axis. Times a value: a product of each sample. */
-static lego_status convert_matmul(lg_onnx_node *node)
-{
-    const lg_onnx_value *right = lg_onnx_input(node, 1);
-    const lego_tensor *b;
-    lego_tensor weight = { 0 };
-    int32_t inputs[2], weights[2] = { LG_NONE, LG_NONE };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_activation(&inputs[0], node, 0));
-    if (right && right->is_constant) {
-        LG_TRY(lg_onnx_weight_tensor(&b, node, 1, 2));
-        if (lg_onnx_shape(node, inputs[0])->n_dims < 2)
-            LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be multiplied");
-        LG_TRY(transpose(&weight, b, 1.0));
-        LG_TRY(lg_onnx_weight(&weights[0], node, 1, &weight));
-        LG_TRY(lg_onnx_give(node, LG_OP_LINEAR, NULL, 1, inputs, 2, weights));
-    } else {
-        const int n_dims = lg_onnx_shape(node, inputs[0])->n_dims;
-
-        if (n_dims < 3)
-            LG_FAIL(LEGO_EUNSUPPORTED, "a product of values of %d axes, 3 or more are supported", n_dims);
-        LG_TRY(lg_onnx_activation_of(&inputs[1], node, 1, n_dims));
-        LG_TRY(lg_onnx_give(node, LG_OP_MATMUL, NULL, 2, inputs, 0, NULL));
-    }
-done:
-    lg_tensor_dispose(&weight);
     return status;
 }
 
@@ -516,31 +398,41 @@ static lego_status convert_reduce(lg_onnx_node *node)
     const int is_sum = strcmp(node->proto->op_type, "ReduceSum") == 0;
     lg_attrs attrs = lg_onnx_defaults(LG_OP_MEAN);
     lg_dims axes;
+    lg_place from, to;
     int64_t keep, keep_all, n = 1;
+    unsigned reduced = 0;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
     LG_TRY(lg_onnx_list(&axes, node, "axes", 1, is_sum ? 13 : 18));
     LG_TRY(lg_onnx_int(&keep, node, "keepdims", 1));
     LG_TRY(lg_onnx_int(&keep_all, node, "noop_with_empty_axes", 0));
     if (axes.n < 1 && !keep_all)
         LG_FAIL(LEGO_EUNSUPPORTED, "it reduces all axes, with the batch; name the axes");
     y = x;
+    to = from;
     if (axes.n > 0) {
         for (int i = 0; i < axes.n; i++) {
-            LG_TRY(lg_onnx_axis(&axes.dims[i], node, lg_onnx_shape(node, x)->n_dims));
-            if (axes.dims[i] == 0)
-                LG_FAIL(LEGO_EUNSUPPORTED, "it reduces the batch");
-            n = lg_mul_sat(n, lg_onnx_shape(node, x)->dims[axes.dims[i]]);
+            LG_TRY(lg_onnx_axis(&axes.dims[i], node, from.shape.n_dims));
+            LG_TRY(lg_onnx_place_axis(&attrs.mean.axes.dims[i], &from, axes.dims[i], "it reduces"));
+            n = lg_mul_sat(n, from.shape.dims[axes.dims[i]]);
+            reduced |= 1u << axes.dims[i];
         }
-        attrs.mean.axes = axes;
+        attrs.mean.axes.n = axes.n;
         attrs.mean.keep = keep != 0;
+        to.shape.n_dims = 0;
+        for (int i = 0; i < from.shape.n_dims; i++) {
+            if (i == from.dim)
+                to.dim = to.shape.n_dims;
+            if (!(reduced >> i & 1) || keep)
+                to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
+        }
         LG_TRY(lg_onnx_emit(&y, node, LG_OP_MEAN, &attrs, x));
         if (is_sum)
             LG_TRY(emit_scaled(&y, node, y, (double)n));
     }
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &to));
 done:
     return status;
 }
@@ -552,14 +444,12 @@ const lg_onnx_op lg_onnx_math_ops[] = {
     { "Clip", convert_activation },
     { "Div", convert_binary },
     { "Gelu", convert_activation },
-    { "Gemm", convert_gemm },
     { "GroupNormalization", convert_group_norm },
     { "HardSigmoid", convert_activation },
     { "HardSwish", convert_activation },
     { "InstanceNormalization", convert_instance_norm },
     { "LayerNormalization", convert_layer_norm },
     { "LeakyRelu", convert_activation },
-    { "MatMul", convert_matmul },
     { "Mean", convert_sum },
     { "Mul", convert_binary },
     { "Neg", convert_neg },

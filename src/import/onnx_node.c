@@ -1,12 +1,13 @@
 /* What a converter asks about its node, and how it appends to the graph. Everything asked comes from a file: attributes
  * may have the wrong type, inputs may be left out (an empty name), constants may have any shape. */
-#include "import/onnx.h"
+#include "import/onnx_fold.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "graph/ops/common.h"
 
 /* --- errors --- */
 
@@ -168,8 +169,11 @@ lego_status lg_onnx_constant_ints(lg_dims *out, const lg_onnx_node *node, int in
     if (value->constant.shape.n_dims > 1 || lg_tensor_count(&value->constant) > LEGO_MAX_DIMS)
         return lg_onnx_unsupported("input '%s' is no list of at most %d numbers", value->name, LEGO_MAX_DIMS);
     out->n = lg_tensor_count(&value->constant);
-    for (int64_t i = 0; i < out->n; i++)
-        out->dims[i] = lg_onnx_element_int(&value->constant, i);
+    for (int64_t i = 0; i < out->n; i++) {
+        const int64_t number = lg_onnx_element_int(&value->constant, i);
+
+        out->dims[i] = lg_batch_is_mark(number) ? lg_mul_sat(number / LG_BATCH_MARK, node->import->batch) : number;
+    }
     return LEGO_OK;
 }
 
@@ -226,7 +230,7 @@ done:
     return status;
 }
 
-lego_status lg_onnx_unsqueezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in)
+lego_status lg_onnx_unsqueezed(lg_place *out, const lg_onnx_node *node, const lg_place *in)
 {
     unsigned added;
     lg_dims axes;
@@ -234,37 +238,152 @@ lego_status lg_onnx_unsqueezed(lg_shape *out, const lg_onnx_node *node, const lg
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_list(&axes, node, "axes", 1, 13));
-    if (axes.n < 0 || in->n_dims + axes.n > LEGO_MAX_DIMS)
+    if (axes.n < 0 || in->shape.n_dims + axes.n > LEGO_MAX_DIMS)
         LG_FAIL(LEGO_EUNSUPPORTED, "axes are missing, or there would be more than %d", LEGO_MAX_DIMS);
-    out->n_dims = in->n_dims + (int)axes.n;
-    LG_TRY(axis_set(&added, &axes, node, out->n_dims));
-    for (int i = 0; i < out->n_dims; i++)
-        out->dims[i] = added >> i & 1 ? 1 : in->dims[from++];
+    *out = *in;
+    out->shape.n_dims = in->shape.n_dims + (int)axes.n;
+    LG_TRY(axis_set(&added, &axes, node, out->shape.n_dims));
+    for (int i = 0; i < out->shape.n_dims; i++) {
+        if (!(added >> i & 1) && from == in->dim)
+            out->dim = i;
+        out->shape.dims[i] = added >> i & 1 ? 1 : in->shape.dims[from++];
+    }
 done:
     return status;
 }
 
-lego_status lg_onnx_squeezed(lg_shape *out, const lg_onnx_node *node, const lg_shape *in)
+lego_status lg_onnx_squeezed(lg_place *out, const lg_onnx_node *node, const lg_place *in)
 {
     unsigned removed;
     lg_dims axes;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_list(&axes, node, "axes", 1, 13));
-    LG_TRY(axis_set(&removed, &axes, node, in->n_dims));
-    if (axes.n < 0 && in->n_dims > 0 && in->dims[0] == LG_BATCH && node->import->batch == 1)
-        LG_FAIL(LEGO_EUNSUPPORTED, "without axes a batch of 1 would be squeezed away; name the axes");
-    out->n_dims = 0;
-    for (int i = 0; i < in->n_dims; i++) {
-        if ((removed >> i & 1) && in->dims[i] == LG_BATCH)
+    LG_TRY(axis_set(&removed, &axes, node, in->shape.n_dims));
+    *out = (lg_place){ { 0 }, LG_NONE, in->before, in->behind };
+    for (int i = 0; i < in->shape.n_dims; i++) {
+        const int64_t extent = in->shape.dims[i];
+
+        if ((removed >> i & 1) && i == in->dim && node->import->batch != 1)
             LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be squeezed away");
-        if ((removed >> i & 1) && in->dims[i] != 1)
-            return lg_onnx_malformed(node, "axis %d to squeeze has extent %lld", i, (long long)in->dims[i]);
-        if (axes.n < 0 ? in->dims[i] != 1 : !(removed >> i & 1))
-            out->dims[out->n_dims++] = in->dims[i];
+        if ((removed >> i & 1) && extent != 1)
+            return lg_onnx_malformed(node, "axis %d to squeeze has extent %lld", i, (long long)extent);
+        if (axes.n < 0 ? extent == 1 : removed >> i & 1)
+            continue;
+        if (i == in->dim)
+            out->dim = out->shape.n_dims;
+        out->shape.dims[out->shape.n_dims++] = extent;
     }
 done:
     return status;
+}
+
+lego_status lg_onnx_reshaped(lg_shape *out, const lg_onnx_node *node, const lg_shape *in)
+{
+    int64_t known = 1, total = 1, allow_zero;
+    int open_axis = -1;
+    lg_dims wanted;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_list(&wanted, node, "shape", 1, 5));
+    LG_TRY(lg_onnx_int(&allow_zero, node, "allowzero", 0));
+    if (wanted.n < 0)
+        return lg_onnx_malformed(node, "no shape to reshape to");
+    for (int i = 0; i < in->n_dims; i++)
+        total = lg_mul_sat(total, in->dims[i]);
+    out->n_dims = (int32_t)wanted.n;
+    for (int i = 0; i < wanted.n; i++) {
+        int64_t extent = wanted.dims[i];
+
+        if (extent == 0 && !allow_zero && i < in->n_dims)
+            extent = in->dims[i];
+        if (extent == -1 && open_axis < 0) {
+            open_axis = i;
+            continue;
+        }
+        if (extent < 0)
+            return lg_onnx_malformed(node, "extent %lld of axis %d", (long long)extent, i);
+        known = lg_mul_sat(known, extent);
+        out->dims[i] = extent;
+    }
+    if (open_axis >= 0) {
+        out->dims[open_axis] = known > 0 ? total / known : 0;
+        known = lg_mul_sat(known, out->dims[open_axis]);
+    }
+    if (known != total || total == INT64_MAX)
+        return lg_onnx_malformed(node, "%lld elements do not fit into the shape asked for", (long long)total);
+done:
+    return status;
+}
+
+lego_status lg_onnx_order(lg_dims *out, const lg_onnx_node *node, int n_dims)
+{
+    unsigned seen = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_ints(out, node, "perm"));
+    if (out->n < 0) {
+        out->n = n_dims;
+        for (int i = 0; i < n_dims; i++)
+            out->dims[i] = n_dims - 1 - i;
+    }
+    for (int i = 0; i < out->n; i++)
+        seen |= out->dims[i] >= 0 && out->dims[i] < n_dims ? 1u << out->dims[i] : 0;
+    if (out->n != n_dims || seen != (1u << n_dims) - 1)
+        return lg_onnx_malformed(node, "perm is no order of %d axes", n_dims);
+done:
+    return status;
+}
+
+lego_status lg_onnx_split_sizes(lg_dims *sizes, int64_t *axis, const lg_onnx_node *node, const lg_shape *in)
+{
+    const int64_t n = (int64_t)node->proto->n_output;
+    int64_t extent, sum = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_int(axis, node, "axis", 0));
+    LG_TRY(lg_onnx_axis(axis, node, in->n_dims));
+    LG_TRY(lg_onnx_list(sizes, node, "split", 1, 13));
+    if (n < 1 || n > LEGO_MAX_DIMS || (sizes->n >= 0 && sizes->n != n))
+        LG_FAIL(LEGO_EUNSUPPORTED, "%lld outputs and %lld sizes, up to %d outputs are supported", (long long)n,
+                (long long)sizes->n, LEGO_MAX_DIMS);
+    extent = in->dims[*axis];
+    for (int64_t i = 0; sizes->n < 0 && i < n; i++) { /* equal parts; since opset 18 the last may be smaller */
+        const int64_t part = (extent + n - 1) / n;
+
+        if (node->import->opset < 18 && extent % n != 0)
+            LG_FAIL(LEGO_EFORMAT, "node '%s' (Split): %lld elements in %lld equal parts", node->name,
+                    (long long)extent, (long long)n);
+        sizes->dims[i] = i < n - 1 ? part : extent - part * (n - 1);
+    }
+    sizes->n = n;
+    for (int64_t i = 0; i < n; i++) {
+        if (sizes->dims[i] < 0 || sizes->dims[i] > extent - sum)
+            return lg_onnx_malformed(node, "the sizes do not add up to the %lld elements of axis %lld",
+                                     (long long)extent, (long long)*axis);
+        sum += sizes->dims[i];
+    }
+    if (sum != extent)
+        return lg_onnx_malformed(node, "the sizes add up to %lld, axis %lld has %lld elements", (long long)sum,
+                                 (long long)*axis, (long long)extent);
+done:
+    return status;
+}
+
+int lg_onnx_broadcast(lg_shape *shape, const lg_shape *other)
+{
+    lg_shape wide = shape->n_dims >= other->n_dims ? *shape : *other;
+
+    for (int i = 1; i <= wide.n_dims; i++) {
+        const int64_t a = i <= shape->n_dims ? shape->dims[shape->n_dims - i] : 1;
+        const int64_t b = i <= other->n_dims ? other->dims[other->n_dims - i] : 1;
+
+        if (a != b && a != 1 && b != 1)
+            return 0;
+        wide.dims[wide.n_dims - i] = a == 1 ? b : a;
+    }
+    *shape = wide;
+    return 1;
 }
 
 lego_status lg_onnx_slice_lists(lg_onnx_slices *out, const lg_onnx_node *node, int n_dims)
@@ -310,12 +429,29 @@ lego_status lg_onnx_slice_clamp(int64_t *n, int64_t *start, int64_t *end, const 
 
 /* --- values and weights of the graph --- */
 
+/* Append a node of this name (NULL: out of memory), which it takes over. */
+static lego_status emit_named(int32_t *out, lg_onnx_node *node, char *name, lg_op_kind kind, const lg_attrs *attrs,
+                              int n_inputs, const int32_t *inputs, int n_weights, const int32_t *weights)
+{
+    lego_status status = LEGO_OK;
+
+    *out = LG_NONE;
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", node->name);
+    LG_TRY(lg_graph_add_node(out, node->import->graph,
+                             lg_op_for(kind, node->import->graph, n_inputs, inputs)->name, name, attrs, n_inputs, inputs,
+                             n_weights, weights));
+done:
+    lg_free(name);
+    return status;
+}
+
 const lg_shape *lg_onnx_shape(const lg_onnx_node *node, int32_t value)
 {
     return &node->import->graph->values[value].shape;
 }
 
-lego_status lg_onnx_activation(int32_t *value, lg_onnx_node *node, int index)
+lego_status lg_onnx_placed(int32_t *value, lg_place *place, lg_onnx_node *node, int index)
 {
     const lg_onnx_value *input = lg_onnx_input(node, index);
 
@@ -325,17 +461,8 @@ lego_status lg_onnx_activation(int32_t *value, lg_onnx_node *node, int index)
     if (input->is_constant)
         return lg_onnx_unsupported("input '%s' is a constant", input->name);
     *value = input->value;
+    *place = input->place;
     return LEGO_OK;
-}
-
-lego_status lg_onnx_activation_of(int32_t *value, lg_onnx_node *node, int index, int n_dims)
-{
-    lego_status status = lg_onnx_activation(value, node, index);
-
-    if (status == LEGO_OK && lg_onnx_shape(node, *value)->n_dims != n_dims)
-        return lg_onnx_unsupported("input '%s' has %d axes, %d are supported", node->proto->input[index],
-                                   (int)lg_onnx_shape(node, *value)->n_dims, n_dims);
-    return status;
 }
 
 lego_status lg_onnx_weight_tensor(const lego_tensor **out, const lg_onnx_node *node, int index, int n_dims)
@@ -383,55 +510,11 @@ done:
     return status;
 }
 
-lego_status lg_onnx_operand(int32_t *value, lg_onnx_node *node, int index, int n_dims)
-{
-    const lg_onnx_value *input = lg_onnx_input(node, index);
-    const lego_tensor *tensor;
-    lego_tensor stored = { 0 };
-    int lead;
-    int32_t weight;
-    lego_status status = LEGO_OK;
-
-    if (input && !input->is_constant)
-        return lg_onnx_activation_of(value, node, index, n_dims);
-    LG_TRY(lg_onnx_weight_tensor(&tensor, node, index, -1));
-    lead = n_dims - tensor->shape.n_dims; /* axes that it lacks in front */
-    if (lead < 0 || n_dims < 2 || (lead == 0 && tensor->shape.dims[0] != 1))
-        LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' does not have the same elements for every sample of the batch",
-                input->name);
-    lg_tensor_share(&stored, tensor);
-    stored.shape.n_dims = n_dims - 1;
-    for (int i = 0; i < n_dims - 1; i++)
-        stored.shape.dims[i] = i + 1 < lead ? 1 : tensor->shape.dims[i + 1 - lead];
-    LG_TRY(lg_onnx_weight(&weight, node, index, &stored));
-    LG_TRY(lg_onnx_emit_constant(value, node, weight));
-done:
-    lg_tensor_dispose(&stored);
-    return status;
-}
-
 /* --- nodes of the graph --- */
 
 lg_attrs lg_onnx_defaults(lg_op_kind kind)
 {
     return lg_op_of_kind(kind)->defaults;
-}
-
-/* Append a node of this name (NULL: out of memory), which it takes over. */
-static lego_status emit_named(int32_t *out, lg_onnx_node *node, char *name, lg_op_kind kind, const lg_attrs *attrs,
-                              int n_inputs, const int32_t *inputs, int n_weights, const int32_t *weights)
-{
-    lego_status status = LEGO_OK;
-
-    *out = LG_NONE;
-    if (!name)
-        LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", node->name);
-    LG_TRY(lg_graph_add_node(out, node->import->graph,
-                             lg_op_for(kind, node->import->graph, n_inputs, inputs)->name, name, attrs, n_inputs, inputs,
-                             n_weights, weights));
-done:
-    lg_free(name);
-    return status;
 }
 
 /* The first has the name of the node of the file. */
@@ -445,6 +528,13 @@ lego_status lg_onnx_emit_full(int32_t *out, lg_onnx_node *node, lg_op_kind kind,
                               const int32_t *inputs, int n_weights, const int32_t *weights)
 {
     return emit_named(out, node, next_name(node), kind, attrs, n_inputs, inputs, n_weights, weights);
+}
+
+lego_status lg_onnx_emit_helper(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input)
+{
+    char *name = lg_asprintf("%s#in%d", node->name, (int)++node->n_helpers);
+
+    return emit_named(out, node, name, kind, attrs, 1, &input, 0, NULL);
 }
 
 lego_status lg_onnx_emit_constant(int32_t *out, lg_onnx_node *node, int32_t weight)
@@ -472,6 +562,19 @@ lego_status lg_onnx_give(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *at
     return status == LEGO_OK ? lg_onnx_finish(node, 0, value) : status;
 }
 
+lego_status lg_onnx_give_function(lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs)
+{
+    lg_place place;
+    int32_t x, y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    LG_TRY(lg_onnx_emit(&y, node, kind, attrs, x));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
+done:
+    return status;
+}
+
 lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_RESHAPE);
@@ -491,13 +594,22 @@ static lg_onnx_value *output_of(const lg_onnx_node *node, int index)
     return lg_onnx_value_named(node->import, node->proto->output[index]);
 }
 
-lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value)
+lego_status lg_onnx_finish_placed(lg_onnx_node *node, int index, int32_t value, const lg_place *place)
 {
     lg_onnx_value *output = output_of(node, index);
 
-    if (output)
+    if (output) {
         output->value = value;
+        output->place = *place;
+    }
     return LEGO_OK;
+}
+
+lego_status lg_onnx_finish(lg_onnx_node *node, int index, int32_t value)
+{
+    const lg_place place = lg_place_at(lg_onnx_shape(node, value), 0, node->import->batch);
+
+    return lg_onnx_finish_placed(node, index, value, &place);
 }
 
 void lg_onnx_finish_constant(lg_onnx_node *node, int index, lego_tensor *tensor)

@@ -191,7 +191,7 @@ static lego_status fuse_gelu(int *done, lg_onnx *import, lg_onnx_proto *last)
 /* The mean over the last axes, of which there are *n. */
 static int is_mean(lg_onnx *import, const lg_onnx_proto *mean, int64_t *n)
 {
-    const lg_onnx_node node = { import, mean, mean->name ? mean->name : "", 0 };
+    const lg_onnx_node node = { import, mean, mean->name ? mean->name : "", 0, 0 };
     lg_dims axes;
 
     if (lg_onnx_list(&axes, &node, "axes", 1, 18) != LEGO_OK || axes.n < 1)
@@ -327,7 +327,7 @@ static void extents_of(lg_dims *out, const lg_onnx *import, const lg_onnx_proto 
 static lego_status fuse_plain_group_norm(int *done, lg_onnx *import, lg_onnx_proto *last)
 {
     const lg_onnx_proto *instance = maker(import, last, 0, "InstanceNormalization"), *into, *shape;
-    const lg_onnx_node node = { import, instance, "", 0 };
+    const lg_onnx_node node = { import, instance, "", 0, 0 };
     group_norm norm = { NULL, "", "", 0, 0.0, { -1, { 0 } } };
     lg_dims groups;
     lego_status status = LEGO_OK;
@@ -373,7 +373,7 @@ static lego_status fuse_weighted_group_norm(int *done, lg_onnx *import, lg_onnx_
 {
     const int is_weight = strcmp(last->op_type, "Mul") == 0, side = side_made_by(import, last, "GroupNormalization");
     const lg_onnx_proto *inner = side < 0 ? NULL : maker(import, last, (size_t)side, "GroupNormalization");
-    const lg_onnx_node node = { import, inner, "", 0 };
+    const lg_onnx_node node = { import, inner, "", 0, 0 };
     group_norm norm;
     lego_status status = LEGO_OK;
 

@@ -1,18 +1,20 @@
 /* Converters of ops that move elements: reshape and its kin, transpose, concat, split, slice, and ops that do nothing.
- * The batch stays axis 0 in all of them: what would move it, cut it or fold it into another axis is refused. */
-#include "import/onnx.h"
+ * Each says where the batch goes (batch_axis.h); what would tear it apart, cut it or join along it is refused. */
+#include "import/onnx_fold.h"
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "graph/ops/common.h"
 
 static lego_status convert_identity(lg_onnx_node *node)
 {
+    lg_place place;
     int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_finish(node, 0, x));
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    LG_TRY(lg_onnx_finish_placed(node, 0, x, &place));
 done:
     return status;
 }
@@ -49,102 +51,86 @@ done:
     return status;
 }
 
+/* The same elements in another place: a reshape, or nothing where only the batch's way through the file differs. */
+static lego_status give_moved(lg_onnx_node *node, int32_t x, const lg_place *from, const lg_place *to)
+{
+    const lg_shape have = lg_place_graph_shape(from), want = lg_place_graph_shape(to);
+    lg_dims shape = { want.n_dims - 1, { 0 } };
+    int32_t y = x;
+    lego_status status = LEGO_OK;
+
+    memcpy(shape.dims, want.dims + 1, (size_t)shape.n * sizeof(*shape.dims));
+    if (!lg_shape_equal(&have, &want) || (lg_place_is_first(from) && lg_place_is_first(to)))
+        LG_TRY(lg_onnx_emit_reshape(&y, node, x, &shape));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, to));
+done:
+    return status;
+}
+
+static lego_status give_shape(lg_onnx_node *node, int32_t x, const lg_place *from, const lg_shape *shape)
+{
+    char text[128];
+    lg_place to;
+
+    if (!lg_place_reshape(&to, from, shape, node->import->batch))
+        return lg_onnx_unsupported("the batch would be torn apart, or the value have more than %d axes with it: %s",
+                                   LEGO_MAX_DIMS, lg_shape_format(text, shape));
+    return give_moved(node, x, from, &to);
+}
+
 static lego_status convert_flatten(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_FLATTEN);
-    const lg_dims one = { 1, { 1 } };
+    lg_shape shape = { 2, { 1, 1 } };
+    lg_place from, to;
     int64_t axis;
-    int n_dims;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    n_dims = lg_onnx_shape(node, x)->n_dims;
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
     LG_TRY(lg_onnx_int(&axis, node, "axis", 1));
     if (axis < 0)
-        axis += n_dims;
-    if (axis != 1)
-        LG_FAIL(LEGO_EUNSUPPORTED, "axis %lld: the batch would be folded into other axes", (long long)axis);
-    if (n_dims == 1)
-        LG_TRY(lg_onnx_emit_reshape(&y, node, x, &one));
-    else
-        LG_TRY(lg_onnx_emit(&y, node, LG_OP_FLATTEN, &attrs, x));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+        axis += from.shape.n_dims;
+    if (axis < 0 || axis > from.shape.n_dims)
+        return lg_onnx_malformed(node, "axis %lld, the value has %d axes", (long long)axis, (int)from.shape.n_dims);
+    for (int i = 0; i < from.shape.n_dims; i++)
+        shape.dims[i >= axis] = lg_mul_sat(shape.dims[i >= axis], from.shape.dims[i]);
+    if (axis != 1 || !lg_place_is_first(&from) || from.shape.n_dims == 1)
+        return give_shape(node, x, &from, &shape);
+    to = lg_place_at(&shape, 0, node->import->batch);
+    LG_TRY(lg_onnx_emit(&y, node, LG_OP_FLATTEN, &attrs, x));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &to));
 done:
     return status;
 }
 
-/* The first extent must be the batch: its mark, 0 (as the input), the file's own batch, or what is left (-1). */
 static lego_status convert_reshape(lg_onnx_node *node)
 {
-    lg_dims wanted, shape = { 0, { 0 } };
-    const lg_shape *in;
-    int64_t allow_zero, total = 1, known = 1;
-    int is_batch, open_axes = 0;
-    int32_t x, y;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_list(&wanted, node, "shape", 1, 5));
-    LG_TRY(lg_onnx_int(&allow_zero, node, "allowzero", 0));
-    in = lg_onnx_shape(node, x);
-    if (wanted.n < 2)
-        LG_FAIL(LEGO_EUNSUPPORTED, "a shape of %lld axes: the batch would be folded into others",
-                (long long)(wanted.n < 0 ? 0 : wanted.n));
-    for (int i = 1; i < in->n_dims; i++)
-        total = lg_mul_sat(total, in->dims[i]);
-    for (int i = 1; i < wanted.n; i++) {
-        int64_t extent = wanted.dims[i];
-
-        if (extent == 0 && !allow_zero && i < in->n_dims)
-            extent = in->dims[i];
-        if (extent == LG_ONNX_BATCH || (extent < 1 && extent != -1))
-            LG_FAIL(LEGO_EUNSUPPORTED, "the batch, or an extent of 0, at axis %d", i);
-        open_axes += extent == -1;
-        if (extent != -1)
-            known = lg_mul_sat(known, extent);
-        shape.dims[shape.n++] = extent;
-    }
-    is_batch = wanted.dims[0] == LG_ONNX_BATCH || (wanted.dims[0] == 0 && !allow_zero) ||
-               (node->import->batch != LG_NONE && wanted.dims[0] == node->import->batch);
-    if (open_axes > 1 || (open_axes == 1 && wanted.dims[0] == -1))
-        return lg_onnx_malformed(node, "the shape leaves two extents open");
-    if (!is_batch && (open_axes == 1 || known != total || wanted.dims[0] == 0 || wanted.dims[0] < -1))
-        LG_FAIL(LEGO_EUNSUPPORTED, "the first extent is not the batch; export with a dynamic batch axis");
-    LG_TRY(lg_onnx_emit_reshape(&y, node, x, &shape));
-    LG_TRY(lg_onnx_finish(node, 0, y));
-done:
-    return status;
-}
-
-/* A reshape to `to`, whose first axis must still be the batch. */
-static lego_status give_shape(lg_onnx_node *node, int32_t x, const lg_shape *to)
-{
-    lg_dims shape = { to->n_dims - 1, { 0 } };
-    int32_t y;
-    lego_status status = LEGO_OK;
-
-    if (to->n_dims < 1 || to->dims[0] != LG_BATCH)
-        return lg_onnx_unsupported("the batch would not stay the first axis");
-    memcpy(shape.dims, to->dims + 1, (size_t)shape.n * sizeof(*shape.dims));
-    LG_TRY(lg_onnx_emit_reshape(&y, node, x, &shape));
-    LG_TRY(lg_onnx_finish(node, 0, y));
-done:
-    return status;
-}
-
-typedef lego_status (*new_shape)(lg_shape *out, const lg_onnx_node *node, const lg_shape *in);
-
-/* The same elements in the shape that `of` says. */
-static lego_status convert_axes(lg_onnx_node *node, new_shape of)
-{
+    lg_place from;
     lg_shape shape;
     int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(of(&shape, node, lg_onnx_shape(node, x)));
-    LG_TRY(give_shape(node, x, &shape));
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
+    LG_TRY(lg_onnx_reshaped(&shape, node, &from.shape));
+    LG_TRY(give_shape(node, x, &from, &shape));
+done:
+    return status;
+}
+
+typedef lego_status (*new_place)(lg_place *out, const lg_onnx_node *node, const lg_place *in);
+
+/* The same elements in the place that `of` says. */
+static lego_status convert_axes(lg_onnx_node *node, new_place of)
+{
+    lg_place from, to;
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
+    LG_TRY(of(&to, node, &from));
+    LG_TRY(lg_onnx_check_place(&to));
+    LG_TRY(give_moved(node, x, &from, &to));
 done:
     return status;
 }
@@ -204,45 +190,71 @@ static lego_status convert_transpose(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_PERMUTE);
     lg_dims order;
+    lg_place from, to;
+    int moves = 0;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_ints(&order, node, "perm"));
-    if (order.n < 1 || order.dims[0] != 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "the batch would not stay the first axis");
-    attrs.permute.order.n = order.n - 1;
-    memcpy(attrs.permute.order.dims, order.dims + 1, (size_t)(order.n - 1) * sizeof(*order.dims));
-    LG_TRY(lg_onnx_emit(&y, node, LG_OP_PERMUTE, &attrs, x));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
+    LG_TRY(lg_onnx_order(&order, node, from.shape.n_dims));
+    lg_place_permute(&to, &attrs.permute.order, &from, order.dims);
+    for (int i = 0; i < attrs.permute.order.n; i++)
+        moves |= attrs.permute.order.dims[i] != i + 1;
+    y = x;
+    if (moves || (lg_place_is_first(&from) && lg_place_is_first(&to) && attrs.permute.order.n > 0))
+        LG_TRY(lg_onnx_emit(&y, node, LG_OP_PERMUTE, &attrs, x));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &to));
 done:
     return status;
 }
 
 #define MAX_JOINED 256
 
+/* The values meet as those of sums do, but along `axis`, where each has its own extent. */
 static lego_status convert_concat(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_CONCAT);
     const int n = lg_onnx_n_inputs(node);
     int32_t inputs[MAX_JOINED], y;
-    int n_dims = 0;
+    int64_t axis, extent = 0;
+    int found = 0;
+    lg_place place = { 0 };
     lego_status status = LEGO_OK;
 
     if (n < 1 || n > MAX_JOINED)
         return lg_onnx_unsupported("%d inputs, 1 to %d are supported", n, MAX_JOINED);
-    for (int i = 0; i < n && n_dims == 0; i++) {
+    for (int i = 0; i < n; i++) {
         const lg_onnx_value *value = lg_onnx_input(node, i);
-        n_dims = value && !value->is_constant ? lg_onnx_shape(node, value->value)->n_dims : 0;
+
+        if (!value)
+            return lg_onnx_malformed(node, "input %d is missing", i);
+        if (value->is_constant)
+            continue;
+        if (found && (value->place.shape.n_dims != place.shape.n_dims ||
+                      !lg_place_meet(&place, &place, &value->place, node->import->batch)))
+            LG_FAIL(LEGO_EUNSUPPORTED, "the batch is on other axes of '%s' than of the inputs before it", value->name);
+        if (!found)
+            place = value->place;
+        found = 1;
     }
-    LG_TRY(lg_onnx_int(&attrs.axis.axis, node, "axis", 1));
-    LG_TRY(lg_onnx_axis(&attrs.axis.axis, node, n_dims));
-    if (attrs.axis.axis == 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "values would be joined along the batch");
+    LG_TRY(lg_onnx_int(&axis, node, "axis", 1));
+    LG_TRY(lg_onnx_axis(&axis, node, place.shape.n_dims));
+    for (int i = 0; i < n; i++) {
+        const lg_onnx_value *value = lg_onnx_input(node, i);
+        const lg_shape *shape = value->is_constant ? &value->constant.shape : &value->place.shape;
+
+        if (shape->n_dims != place.shape.n_dims)
+            return lg_onnx_malformed(node, "'%s' has %d axes, others have %d", value->name, (int)shape->n_dims,
+                                     (int)place.shape.n_dims);
+        extent += shape->dims[axis];
+    }
+    LG_TRY(lg_onnx_place_axis(&attrs.axis.axis, &place, axis, "values would be joined along"));
+    LG_TRY(lg_onnx_check_place(&place));
     for (int i = 0; i < n; i++)
-        LG_TRY(lg_onnx_operand(&inputs[i], node, i, n_dims));
+        LG_TRY(lg_onnx_operand_at(&inputs[i], node, i, &place));
+    place.shape.dims[axis] = extent;
     LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONCAT, &attrs, n, inputs, 0, NULL));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
@@ -250,36 +262,19 @@ done:
 static lego_status convert_split(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_SPLIT);
-    const int64_t n = (int64_t)node->proto->n_output;
-    lg_dims sizes;
-    int64_t axis, extent;
+    lg_place place;
+    int64_t axis;
     int32_t x, first;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_int(&axis, node, "axis", 0));
-    LG_TRY(lg_onnx_axis(&axis, node, lg_onnx_shape(node, x)->n_dims));
-    LG_TRY(lg_onnx_list(&sizes, node, "split", 1, 13));
-    if (axis == 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be split");
-    if (n < 1 || n > LEGO_MAX_DIMS || (sizes.n >= 0 && sizes.n != n))
-        LG_FAIL(LEGO_EUNSUPPORTED, "%lld outputs and %lld sizes, up to %d outputs are supported", (long long)n,
-                (long long)sizes.n, LEGO_MAX_DIMS);
-    extent = lg_onnx_shape(node, x)->dims[axis];
-    for (int64_t i = 0; sizes.n < 0 && i < n; i++) { /* equal parts; since opset 18 the last may be smaller */
-        const int64_t part = (extent + n - 1) / n;
-
-        if (node->import->opset < 18 && extent % n != 0)
-            LG_FAIL(LEGO_EFORMAT, "node '%s' (Split): %lld elements in %lld equal parts", node->name,
-                    (long long)extent, (long long)n);
-        sizes.dims[i] = i < n - 1 ? part : extent - part * (n - 1);
-    }
-    attrs.split.axis = axis;
-    attrs.split.sizes = sizes;
-    attrs.split.sizes.n = n;
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    LG_TRY(lg_onnx_split_sizes(&attrs.split.sizes, &axis, node, &place.shape));
+    LG_TRY(lg_onnx_place_axis(&attrs.split.axis, &place, axis, "it would split"));
     LG_TRY(lg_onnx_emit(&first, node, LG_OP_SPLIT, &attrs, x));
-    for (int i = 0; i < n; i++)
-        LG_TRY(lg_onnx_finish(node, i, first + i));
+    for (int i = 0; i < attrs.split.sizes.n; i++) {
+        place.shape.dims[axis] = attrs.split.sizes.dims[i];
+        LG_TRY(lg_onnx_finish_placed(node, i, first + i, &place));
+    }
 done:
     return status;
 }
@@ -289,99 +284,287 @@ static lego_status convert_slice(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_SLICE);
     lg_onnx_slices slices;
+    lg_place place;
     int32_t y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&y, node, 0));
-    LG_TRY(lg_onnx_slice_lists(&slices, node, lg_onnx_shape(node, y)->n_dims));
+    LG_TRY(lg_onnx_placed(&y, &place, node, 0));
+    LG_TRY(lg_onnx_slice_lists(&slices, node, place.shape.n_dims));
     for (int i = 0; i < slices.n; i++) {
-        const int64_t axis = slices.axes[i], extent = lg_onnx_shape(node, y)->dims[axis];
-        int64_t start = slices.starts[i], end = slices.ends[i], n;
+        const int64_t axis = slices.axes[i], extent = place.shape.dims[axis];
+        int64_t n;
 
-        if (axis == 0) {
-            if (start != 0 || (end < INT32_MAX && end != LG_ONNX_BATCH) || slices.steps[i] != 1)
-                LG_FAIL(LEGO_EUNSUPPORTED, "the batch would be cut");
-            continue;
-        }
-        LG_TRY(lg_onnx_slice_clamp(&n, &start, &end, node, slices.steps[i], extent));
+        attrs.slice.start = slices.starts[i];
+        attrs.slice.end = slices.ends[i];
+        attrs.slice.step = slices.steps[i];
+        LG_TRY(lg_onnx_slice_clamp(&n, &attrs.slice.start, &attrs.slice.end, node, attrs.slice.step, extent));
         if (n == 0)
             LG_FAIL(LEGO_EUNSUPPORTED, "nothing of axis %lld would be left", (long long)axis);
-        if (start == 0 && n == extent)
+        if (attrs.slice.start == 0 && n == extent)
             continue;
-        attrs.slice.axis = axis;
-        attrs.slice.start = start;
-        attrs.slice.end = end;
-        attrs.slice.step = slices.steps[i];
+        LG_TRY(lg_onnx_place_axis(&attrs.slice.axis, &place, axis, "it would cut"));
         LG_TRY(lg_onnx_emit(&y, node, LG_OP_SLICE, &attrs, y));
+        place.shape.dims[axis] = n;
     }
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
 }
 
-/* By constant indices that follow each other: a run of an axis; one index without an axis of its own takes it away. */
+/* Elements of an axis as few slices, each from `first` on in equal steps. */
+static lego_status emit_chosen(int32_t *out, lg_onnx_node *node, int32_t x, int64_t axis, const int64_t *at, int64_t n)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_SLICE), joined = lg_onnx_defaults(LG_OP_CONCAT);
+    int32_t parts[MAX_JOINED];
+    int n_parts = 0;
+    lego_status status = LEGO_OK;
+
+    for (int64_t first = 0, last; first < n; first = last + 1) {
+        const int64_t step = first + 1 < n && at[first + 1] != at[first] ? at[first + 1] - at[first] : 1;
+
+        for (last = first; last + 1 < n && at[last + 1] - at[last] == step;)
+            last++;
+        if (n_parts == MAX_JOINED)
+            LG_FAIL(LEGO_EUNSUPPORTED, "indices that are more than %d runs", MAX_JOINED);
+        attrs.slice.axis = axis;
+        attrs.slice.start = at[first];
+        attrs.slice.end = at[last] + (step > 0 ? 1 : -1);
+        attrs.slice.step = step;
+        LG_TRY(lg_onnx_emit(&parts[n_parts++], node, LG_OP_SLICE, &attrs, x));
+    }
+    joined.axis.axis = axis;
+    *out = parts[0];
+    if (n_parts > 1)
+        LG_TRY(lg_onnx_emit_full(out, node, LG_OP_CONCAT, &joined, n_parts, parts, 0, NULL));
+done:
+    return status;
+}
+
+/* Rows or columns as nearest upsampling repeats them: our own export writes a Gather where runtimes round differently. */
+static int is_upsampling(const int64_t *at, int64_t n, int64_t extent)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (at[i] != i * extent / n)
+            return 0;
+    return n > extent;
+}
+
+/* By constant indices: slices of an axis. One index without an axis of its own takes the axis away. */
 static lego_status convert_gather(lg_onnx_node *node)
 {
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_SLICE);
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_UPSAMPLE);
     const lg_onnx_value *indices = lg_onnx_input(node, 1);
-    lg_shape in, shape = { 0 };
-    int64_t n, first;
+    lg_place from, chosen, to;
+    int64_t axis, n, graph_axis, extent, *at = NULL;
+    int is_plane;
     int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_int(&attrs.slice.axis, node, "axis", 0));
-    in = *lg_onnx_shape(node, x);
-    LG_TRY(lg_onnx_axis(&attrs.slice.axis, node, in.n_dims));
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
+    LG_TRY(lg_onnx_int(&axis, node, "axis", 0));
+    LG_TRY(lg_onnx_axis(&axis, node, from.shape.n_dims));
     if (!indices)
         return lg_onnx_malformed(node, "input 1 is missing");
-    if (attrs.slice.axis == 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "samples of the batch would be chosen");
     n = indices->is_constant ? lg_tensor_count(&indices->constant) : 0;
-    if (n < 1 || indices->constant.shape.n_dims > 1)
-        LG_FAIL(LEGO_EUNSUPPORTED, "indices must be a constant, a number or a list");
-    first = lg_onnx_element_int(&indices->constant, 0);
-    first += first < 0 ? in.dims[attrs.slice.axis] : 0;
-    for (int64_t i = 1; i < n; i++)
-        if (lg_onnx_element_int(&indices->constant, i) != first + i)
-            LG_FAIL(LEGO_EUNSUPPORTED, "indices that do not follow each other");
-    if (first < 0 || first > in.dims[attrs.slice.axis] - n)
-        return lg_onnx_malformed(node, "index %lld of %lld elements", (long long)first,
-                                 (long long)in.dims[attrs.slice.axis]);
-    attrs.slice.start = first;
-    attrs.slice.end = first + n;
-    LG_TRY(lg_onnx_emit(&x, node, LG_OP_SLICE, &attrs, x));
-    if (indices->constant.shape.n_dims == 0) {
-        for (int i = 0; i < in.n_dims; i++)
-            if (i != attrs.slice.axis)
-                shape.dims[shape.n_dims++] = in.dims[i];
-        LG_TRY(give_shape(node, x, &shape));
-    } else {
-        LG_TRY(lg_onnx_finish(node, 0, x));
+    if (n < 1 || from.shape.n_dims + indices->constant.shape.n_dims - 1 > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "indices must be constants, and the value have at most %d axes", LEGO_MAX_DIMS);
+    LG_TRY(lg_onnx_place_axis(&graph_axis, &from, axis, "it chooses from"));
+    extent = from.shape.dims[axis];
+    LG_TRY(LG_CALLOC(&at, (size_t)n));
+    for (int64_t i = 0; i < n; i++) {
+        at[i] = lg_onnx_element_int(&indices->constant, i);
+        if (at[i] < -extent || at[i] >= extent)
+            LG_FAIL(LEGO_EFORMAT, "node '%s' (Gather): index %lld of %lld elements", node->name, (long long)at[i],
+                    (long long)extent);
+        at[i] += at[i] < 0 ? extent : 0;
     }
+    is_plane = lg_onnx_shape(node, x)->n_dims == 4 && graph_axis >= 2;
+    if (is_plane && is_upsampling(at, n, extent)) {
+        for (int i = 0; i < 2; i++)
+            attrs.upsample.size[i] = graph_axis == 2 + i ? n : lg_onnx_shape(node, x)->dims[2 + i];
+        LG_TRY(lg_onnx_emit(&x, node, LG_OP_UPSAMPLE, &attrs, x));
+    } else {
+        LG_TRY(emit_chosen(&x, node, x, graph_axis, at, n));
+    }
+    chosen = from;
+    chosen.shape.dims[axis] = n;
+    to = from;
+    to.shape.n_dims = 0;
+    for (int i = 0; i < from.shape.n_dims; i++) {
+        if (i == from.dim)
+            to.dim = to.shape.n_dims;
+        if (i != axis)
+            to.shape.dims[to.shape.n_dims++] = from.shape.dims[i];
+        else
+            for (int k = 0; k < indices->constant.shape.n_dims; k++)
+                to.shape.dims[to.shape.n_dims++] = indices->constant.shape.dims[k];
+    }
+    LG_TRY(lg_onnx_check_place(&to));
+    if (indices->constant.shape.n_dims == 1)
+        LG_TRY(lg_onnx_finish_placed(node, 0, x, &to));
+    else
+        LG_TRY(give_moved(node, x, &chosen, &to));
+done:
+    lg_free(at);
+    return status;
+}
+
+/* A constant that is there for every sample: (1,d1,...) in dim `dim` of `shape`, which holds the batch alone. */
+static lego_status give_repeated(lg_onnx_node *node, const lego_tensor *tensor, const lg_shape *shape, int dim)
+{
+    const lg_place place = lg_place_at(shape, dim, node->import->batch);
+    lg_shape sample = lg_place_graph_shape(&place);
+    lego_tensor filled = { 0 }, row = { 0 };
+    char *name = NULL;
+    int32_t weight, y;
+    lego_status status = LEGO_OK;
+
+    sample = lg_shape_make(sample.n_dims - 1, sample.dims + 1);
+    lg_tensor_share(&row, tensor);
+    row.shape.n_dims = 0;
+    for (int i = 0; i < shape->n_dims; i++) {
+        const int k = i - (shape->n_dims - tensor->shape.n_dims);
+
+        if (i != dim)
+            row.shape.dims[row.shape.n_dims++] = k < 0 ? 1 : tensor->shape.dims[k];
+        else if (k >= 0 && tensor->shape.dims[k] != 1)
+            LG_FAIL(LEGO_EUNSUPPORTED, "a constant that differs between the samples of the batch");
+    }
+    if (sample.n_dims < 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a constant of one number a sample; keep an axis");
+    LG_TRY(lg_fold_expand(&filled, node, &row, &sample));
+    if (filled.dtype != LEGO_DTYPE_F32)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a constant of %s for every sample, values are FLOAT",
+                lg_dtype_name(filled.dtype));
+    name = lg_asprintf("%s.value", node->name);
+    if (!name)
+        LG_FAIL(LEGO_ENOMEM, "out of memory naming a constant of '%s'", node->name);
+    if (lg_onnx_input(node, 0) && lg_onnx_input(node, 0)->is_constant && node->proto->op_type[0] == 'E')
+        LG_TRY(lg_onnx_weight(&weight, node, 0, &filled));
+    else
+        LG_TRY(lg_graph_add_weight(&weight, node->import->graph, name, &filled));
+    LG_TRY(lg_onnx_emit_constant(&y, node, weight));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
+done:
+    lg_tensor_dispose(&row);
+    lg_tensor_dispose(&filled);
+    lg_free(name);
+    return status;
+}
+
+/* The one dim of a shape that is the batch; LG_NONE: none, or not it alone. */
+static int batch_dim(const lg_onnx_node *node, int index)
+{
+    const lg_onnx_value *list = lg_onnx_input(node, index);
+    int found = LG_NONE, n = 0;
+
+    for (int64_t i = 0; list && list->is_constant && i < lg_tensor_count(&list->constant); i++)
+        if (lg_batch_is_mark(lg_onnx_element_int(&list->constant, i))) {
+            found = lg_onnx_element_int(&list->constant, i) == LG_BATCH_MARK ? (int)i : LG_NONE;
+            n++;
+        }
+    return n == 1 ? found : LG_NONE;
+}
+
+/* (N,1,W) + (H,1) -> (N,H,W). */
+static lego_status expand_value(lg_onnx_node *node, const lg_shape *wanted)
+{
+    lg_shape wide = *wanted;
+    lg_place from, to, target;
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
+    if (!lg_onnx_broadcast(&wide, &from.shape))
+        return lg_onnx_malformed(node, "the shapes do not fit");
+    to = lg_place_widen(&from, wide.n_dims);
+    if (node->import->batch == 1 && to.dim != LG_NONE && wide.dims[to.dim] != 1)
+        to.dim = LG_NONE;
+    LG_TRY(lg_onnx_move(&x, node, &from, &to));
+    target = to;
+    target.shape = wide;
+    LG_TRY(lg_onnx_repeat(&x, node, &to, &target));
+    LG_TRY(lg_onnx_finish_placed(node, 0, x, &target));
 done:
     return status;
 }
 
-/* A constant (1,d1,...) repeated for every sample: a constant node, whose value is there for each. */
+/* A constant is repeated for every sample (torch's class tokens), a value along any other axis. */
 static lego_status convert_expand(lg_onnx_node *node)
 {
-    const lego_tensor *tensor;
+    const lg_onnx_value *input = lg_onnx_input(node, 0);
+    const int dim = batch_dim(node, 1);
     lg_dims wanted;
-    int lead;
-    int32_t y;
+    lg_shape shape;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_onnx_weight_tensor(&tensor, node, 0, -1));
+    if (!input)
+        return lg_onnx_malformed(node, "input 0 is missing");
     LG_TRY(lg_onnx_constant_ints(&wanted, node, 1));
-    lead = (int)wanted.n - tensor->shape.n_dims;
-    if (wanted.n < 1 || lead < 0 || (wanted.dims[0] != LG_ONNX_BATCH && wanted.dims[0] != node->import->batch))
-        LG_FAIL(LEGO_EUNSUPPORTED, "the first extent is not the batch; export with a dynamic batch axis");
-    for (int i = 1; i < wanted.n; i++)
-        if (wanted.dims[i] != 1 && wanted.dims[i] != (i < lead ? 1 : tensor->shape.dims[i - lead]))
-            LG_FAIL(LEGO_EUNSUPPORTED, "it repeats axis %d; the batch can be repeated", i);
-    LG_TRY(lg_onnx_operand(&y, node, 0, (int)wanted.n));
-    LG_TRY(lg_onnx_finish(node, 0, y));
+    if (wanted.n < 0)
+        return lg_onnx_malformed(node, "input 1 is missing");
+    shape = lg_shape_make((int)wanted.n, wanted.dims);
+    if (!input->is_constant)
+        return expand_value(node, &shape);
+    if (dim == LG_NONE || input->constant.shape.n_dims > shape.n_dims)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a constant repeated over more than the batch");
+    if (!lg_onnx_broadcast(&shape, &input->constant.shape))
+        return lg_onnx_malformed(node, "the shapes do not fit");
+    LG_TRY(give_repeated(node, &input->constant, &shape, dim));
+done:
+    return status;
+}
+
+static lego_status convert_constant_of_shape(lg_onnx_node *node)
+{
+    const int dim = batch_dim(node, 0);
+    lego_tensor element = { 0 };
+    lg_dims wanted;
+    lg_shape shape;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_constant_ints(&wanted, node, 0));
+    if (wanted.n < 0 || dim == LG_NONE)
+        LG_FAIL(LEGO_EUNSUPPORTED, "the shape must be a constant, the batch at most one of its extents");
+    shape = lg_shape_make((int)wanted.n, wanted.dims);
+    LG_TRY(lg_fold_element(&element, node));
+    LG_TRY(give_repeated(node, &element, &shape, dim));
+done:
+    lg_tensor_dispose(&element);
+    return status;
+}
+
+/* Constants around a value, along any axes. */
+lego_status lg_onnx_pad_anywhere(lg_onnx_node *node, const int64_t *pads, double number)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_CONCAT);
+    lg_place place;
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    for (int axis = 0; axis < place.shape.n_dims; axis++) {
+        int32_t parts[3] = { LG_NONE, x, LG_NONE };
+        int n = 1;
+
+        for (int side = 0; side < 2; side++) {
+            lg_place block = place;
+            lg_shape shape;
+
+            block.shape.dims[axis] = pads[side * place.shape.n_dims + axis];
+            if (block.shape.dims[axis] == 0)
+                continue;
+            LG_TRY(lg_onnx_place_axis(&attrs.axis.axis, &place, axis, "it would pad"));
+            shape = lg_place_graph_shape(&block);
+            shape = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
+            LG_TRY(lg_onnx_emit_filled(&parts[2 * side], node, &shape, number));
+            n++;
+        }
+        if (n > 1)
+            LG_TRY(lg_onnx_emit_full(&x, node, LG_OP_CONCAT, &attrs, n, parts + (parts[0] == LG_NONE), 0, NULL));
+        place.shape.dims[axis] += pads[axis] + pads[place.shape.n_dims + axis];
+    }
+    LG_TRY(lg_onnx_finish_placed(node, 0, x, &place));
 done:
     return status;
 }
@@ -389,6 +572,7 @@ done:
 const lg_onnx_op lg_onnx_shape_ops[] = {
     { "Cast", convert_cast },
     { "Concat", convert_concat },
+    { "ConstantOfShape", convert_constant_of_shape },
     { "DepthToSpace", convert_depth_space },
     { "Dropout", convert_dropout },
     { "Expand", convert_expand },

@@ -326,45 +326,73 @@ static lego_status read_pad_list(int64_t pads[MAX_PAD_LIST], int64_t *n, const l
     return LEGO_OK;
 }
 
+/* The pads of each axis of the file's value: before it, and n_dims further on behind it. */
+static lego_status read_pads_of_axes(int64_t all[2 * LEGO_MAX_DIMS], const lg_onnx_node *node, int n_dims)
+{
+    lg_dims axes = { -1, { 0 } };
+    int64_t pads[MAX_PAD_LIST], n_pads = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(read_pad_list(pads, &n_pads, node));
+    if (node->import->opset >= 18)
+        LG_TRY(lg_onnx_constant_ints(&axes, node, 3));
+    if (axes.n < 0)
+        for (axes.n = 0; axes.n < n_dims; axes.n++)
+            axes.dims[axes.n] = axes.n;
+    if (axes.n > n_dims || n_pads != 2 * axes.n)
+        return lg_onnx_malformed(node, "%lld pads for %lld axes", (long long)n_pads, (long long)axes.n);
+    memset(all, 0, 2 * LEGO_MAX_DIMS * sizeof(*all));
+    for (int i = 0; i < 2 * axes.n; i++) {
+        int64_t axis = axes.dims[i % axes.n];
+
+        LG_TRY(lg_onnx_axis(&axis, node, n_dims));
+        if (pads[i] < 0 || pads[i] > LG_MAX_EXTENT)
+            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld at axis %lld; elements can be added", (long long)pads[i],
+                    (long long)axis);
+        all[(i >= axes.n) * n_dims + axis] = pads[i];
+    }
+done:
+    return status;
+}
+
+/* Whether only axes behind the channels are padded, of a value that windows take. */
+static int pads_a_window(const int64_t *pads, const lg_place *place)
+{
+    const int n_dims = place->shape.n_dims;
+    int any = 0;
+
+    if (!lg_place_is_first(place) || n_dims < 3 || n_dims > 2 + LG_MAX_AXES)
+        return 0;
+    for (int i = 0; i < 2 * n_dims; i++)
+        any |= pads[i] != 0;
+    return any && pads[0] == 0 && pads[1] == 0 && pads[n_dims] == 0 && pads[n_dims + 1] == 0;
+}
+
 static lego_status convert_pad(lg_onnx_node *node)
 {
     lg_attrs attrs = lg_onnx_defaults(LG_OP_PAD);
     ProtobufCBinaryData mode;
-    lg_dims axes = { -1, { 0 } };
-    int64_t pads[MAX_PAD_LIST], n_pads = 0;
+    lg_place place;
+    int64_t pads[2 * LEGO_MAX_DIMS];
     int32_t x, y;
     int n_spatial, n_dims, n_axes;
     lego_status status = LEGO_OK;
 
-    LG_TRY(enter(&x, &n_spatial, node));
-    n_dims = 2 + n_spatial;
-    n_axes = axes_of(n_spatial);
     LG_TRY(lg_onnx_text(&mode, node, "mode", "constant"));
     if (!lg_onnx_text_is(&mode, "constant"))
         LG_FAIL(LEGO_EUNSUPPORTED, "padding with mode '%.*s', 'constant' is supported",
                 (int)(mode.len > 32 ? 32 : mode.len), (const char *)mode.data);
-    LG_TRY(read_pad_list(pads, &n_pads, node));
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    n_dims = place.shape.n_dims;
+    LG_TRY(read_pads_of_axes(pads, node, n_dims));
     LG_TRY(lg_onnx_number(&attrs.pad.value, node, "value", 2, 11, 0.0));
-    if (node->import->opset >= 18)
-        LG_TRY(lg_onnx_constant_ints(&axes, node, 3));
-    if (axes.n < 0) {
-        axes.n = n_dims;
-        for (int i = 0; i < n_dims; i++)
-            axes.dims[i] = i;
-    }
-    if (axes.n > n_dims || n_pads != 2 * axes.n)
-        return lg_onnx_malformed(node, "%lld pads for %lld axes", (long long)n_pads, (long long)axes.n);
-    for (int i = 0; i < 2 * axes.n; i++) {
-        const int behind = i >= axes.n;
-        int64_t axis = axes.dims[i % axes.n];
-
-        LG_TRY(lg_onnx_axis(&axis, node, n_dims));
-        if (pads[i] < 0 || pads[i] > LG_MAX_EXTENT || (axis < 2 && pads[i] != 0))
-            LG_FAIL(LEGO_EUNSUPPORTED, "pads of %lld at axis %lld; rows and columns can be added", (long long)pads[i],
-                    (long long)axis);
-        if (axis >= 2)
-            attrs.pad.pads[behind * n_axes + (int)axis - n_dims + n_axes] = pads[i];
-    }
+    if (!pads_a_window(pads, &place))
+        return lg_onnx_pad_anywhere(node, pads, attrs.pad.value);
+    LG_TRY(enter(&x, &n_spatial, node));
+    n_axes = axes_of(n_spatial);
+    for (int side = 0; side < 2; side++)
+        for (int axis = 2; axis < n_dims; axis++)
+            attrs.pad.pads[side * n_axes + axis - n_dims + n_axes] = pads[side * n_dims + axis];
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_PAD, &attrs, x));
     LG_TRY(leave(node, y, n_spatial));
 done:
@@ -502,7 +530,7 @@ static lego_status read_sizes(resize *r, const lg_onnx_node *node, int index, co
     LG_TRY(lg_onnx_constant_ints(&sizes, node, index));
     if (sizes.n != 2 + r->n_spatial)
         return lg_onnx_unsupported("sizes must be constants, one for each of %d axes", 2 + r->n_spatial);
-    if ((sizes.dims[0] != LG_ONNX_BATCH && sizes.dims[0] != node->import->batch) || sizes.dims[1] != in->dims[1])
+    if (sizes.dims[0] != node->import->batch || sizes.dims[1] != in->dims[1])
         LG_FAIL(LEGO_EUNSUPPORTED, "sizes that change the batch or the channels");
     for (int i = 0; i < r->n_spatial; i++) {
         r->out[i] = sizes.dims[2 + i];

@@ -2,9 +2,9 @@
 """Write torchvision's models and those of families.py, with random weights, as ONNX, each with an input and the outputs that
 torch computes.
 
-    export.py [--opset 17] [--static] FOLDER MODEL...        (without MODEL: all)
+    export.py [--opset 17] [--batch 1|2] FOLDER MODEL...        (without MODEL: all)
 
-FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (1,C,H,W), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
+FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (2,C,H,W), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
 """
 import argparse
 import os
@@ -27,6 +27,7 @@ MODELS = {
     "mobilenet_v3_large": (224, {}), "mnasnet1_0": (224, {}), "efficientnet_b0": (224, {}),
     "efficientnet_v2_s": (224, {}), "regnet_x_400mf": (224, {}), "regnet_y_400mf": (224, {}),
     "convnext_tiny": (224, {}), "swin_t": (224, {}), "vit_b_16": (224, {}),
+    "swin_s": (224, {}), "swin_v2_t": (256, {}), "vit_b_32": (224, {}), "maxvit_t": (224, {}),
     "fcn_resnet50": (224, {"weights_backbone": None}), "deeplabv3_resnet50": (224, {"weights_backbone": None}),
     "lraspp_mobilenet_v3_large": (224, {"weights_backbone": None}),
 }
@@ -59,18 +60,24 @@ def build(name):
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0.0, 0.1)
-    return model.eval(), torch.randn(1, *shape)
+        elif isinstance(module, torch.nn.LayerNorm) and module.elementwise_affine:
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, 0.0, 0.1)
+    for parameter in model.parameters():  # heads and class tokens of transformers start at zero
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, 0.0, 0.02)
+    return model.eval(), torch.randn(2, *shape)
 
 
-def export(name, folder, opset, static):
+def export(name, folder, opset, batch):
     model, x = build(name)
     with torch.no_grad():
         y = model(x)
     with warnings.catch_warnings():  # not under no_grad(): attention would take a fast path that has no ONNX
         warnings.simplefilter("ignore")
-        torch.onnx.export(model, x, os.path.join(folder, name + ".onnx"), opset_version=opset, input_names=["input"],
+        torch.onnx.export(model, x[:batch or 1], os.path.join(folder, name + ".onnx"), opset_version=opset, input_names=["input"],
                           output_names=["output"],
-                          dynamic_axes=None if static else {"input": {0: "batch"}, "output": {0: "batch"}})
+                          dynamic_axes=None if batch else {"input": {0: "batch"}, "output": {0: "batch"}})
     numpy.save(os.path.join(folder, name + ".x.npy"), x.numpy())
     numpy.save(os.path.join(folder, name + ".y.npy"), y.numpy())
     print(f"{name}: written", flush=True)
@@ -79,7 +86,7 @@ def export(name, folder, opset, static):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--opset", type=int, default=17)
-    parser.add_argument("--static", action="store_true", help="fix the batch to 1")
+    parser.add_argument("--batch", type=int, choices=(1, 2), help="fix the batch (default: leave it open)")
     parser.add_argument("folder")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="of: " + " ".join((*MODELS, *FAMILIES)))
     arguments = parser.parse_args()
@@ -87,7 +94,7 @@ def main():
     for name in arguments.models or (*MODELS, *FAMILIES):
         if name not in MODELS and name not in FAMILIES:
             parser.error(f"unknown model '{name}'")
-        export(name, arguments.folder, arguments.opset, arguments.static)
+        export(name, arguments.folder, arguments.opset, arguments.batch)
 
 
 if __name__ == "__main__":

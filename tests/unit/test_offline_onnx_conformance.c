@@ -6,9 +6,10 @@
  *
  * The lists are those of Debian 12's release of the tests; another release is run all the same.
  *
- * A graph of ours has the batch as its first axis and its weights inside. So a model that is refused as it is gets three
+ * A graph of ours has the batch as its first axis and its weights inside. So a model that is refused as it is gets four
  * more chances, of which the lists tell: all its inputs but the first become initialisers ("weights", as a real model has
- * them); outputs but the first are dropped; or an axis is put in front of every value, and all axes counted from there. */
+ * them); outputs but the first are dropped; an axis is put in front of every value, and all axes counted from there; or all
+ * inputs are constants, of any type, and the result, folded, is added to zeros. */
 #include "support/eval.h"
 #include "support/onnx.h"
 
@@ -18,7 +19,7 @@
 #define END "<!-- written by test_offline_onnx_conformance: end -->\n"
 #define MAX_INPUTS 16
 
-typedef enum change { AS_IS, FROZEN, FIRST_OUTPUT, LIFTED, N_CHANGES } change;
+typedef enum change { AS_IS, FROZEN, FIRST_OUTPUT, LIFTED, FOLDED, N_CHANGES } change;
 
 /* What became of one test. */
 typedef struct outcome {
@@ -196,6 +197,64 @@ static int can_lift(const Onnx__GraphProto *graph)
            !(strcmp(node->op_type, "Slice") == 0 && node->n_input < 4) && strcmp(node->op_type, "Flatten") != 0;
 }
 
+static Onnx__NodeProto *add_node(Onnx__GraphProto *graph, const char *op, const char *a, const char *b, const char *out)
+{
+    Onnx__NodeProto *node = calloc(1, sizeof(*node));
+
+    onnx__node_proto__init(node);
+    node->op_type = strdup(op);
+    node->name = strdup(out);
+    node->n_input = b ? 2 : 1;
+    node->input = calloc(2, sizeof(*node->input));
+    node->input[0] = strdup(a);
+    if (b)
+        node->input[1] = strdup(b);
+    node->n_output = 1;
+    node->output = calloc(1, sizeof(*node->output));
+    node->output[0] = strdup(out);
+    graph->node = realloc(graph->node, (graph->n_node + 1) * sizeof(*graph->node));
+    graph->node[graph->n_node++] = node;
+    return node;
+}
+
+/* The first output as FLOAT, plus a new input of its shape with an axis in front: the one value among constants. */
+static int add_to_zeros(Onnx__GraphProto *graph, const char *folder)
+{
+    Onnx__ValueInfoProto *input, *first = graph->output[0];
+    Onnx__TensorProto *want = load_tensor(folder, "output", 0);
+    Onnx__AttributeProto *to;
+
+    if (!want || want->n_dims < 1 || first->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        return 0;
+    input = calloc(1, sizeof(*input));
+    onnx__value_info_proto__init(input);
+    input->name = strdup("zeros");
+    input->type = calloc(1, sizeof(*input->type));
+    onnx__type_proto__init(input->type);
+    input->type->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    input->type->tensor_type = calloc(1, sizeof(*input->type->tensor_type));
+    onnx__type_proto__tensor__init(input->type->tensor_type);
+    input->type->tensor_type->has_elem_type = 1;
+    input->type->tensor_type->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    input->type->tensor_type->shape = calloc(1, sizeof(*input->type->tensor_type->shape));
+    onnx__tensor_shape_proto__init(input->type->tensor_type->shape);
+    for (size_t i = want->n_dims + 1; i-- > 0;) {
+        lift_value(input);
+        input->type->tensor_type->shape->dim[0]->dim_value = i == 0 ? 1 : want->dims[i - 1];
+    }
+    onnx__tensor_proto__free_unpacked(want, NULL);
+    to = add_attribute(add_node(graph, "Cast", first->name, NULL, "as-float"), "to",
+                       ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+    to->has_i = 1;
+    to->i = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
+    add_node(graph, "Add", "zeros", "as-float", "sum");
+    free(first->name);
+    first->name = strdup("sum");
+    graph->input = realloc(graph->input, (graph->n_input + 1) * sizeof(*graph->input));
+    graph->input[graph->n_input++] = input;
+    return 1;
+}
+
 /* Write the model of `folder`, changed, to `to`. Returns whether it can be changed so. */
 static int write_changed(const char *folder, const char *to, change how)
 {
@@ -218,7 +277,7 @@ static int write_changed(const char *folder, const char *to, change how)
             lift_value(graph->input[i]);
             continue;
         }
-        tensor = i == 0 ? NULL : load_tensor(folder, "input", (int)i);
+        tensor = i == 0 && how != FOLDED ? NULL : load_tensor(folder, "input", (int)i);
         if (!tensor)
             continue;
         if (how == LIFTED)
@@ -228,8 +287,10 @@ static int write_changed(const char *folder, const char *to, change how)
         graph->initializer = realloc(graph->initializer, (graph->n_initializer + 1) * sizeof(*graph->initializer));
         graph->initializer[graph->n_initializer++] = tensor;
     }
-    while (how == FIRST_OUTPUT && graph->n_output > 1)
+    while ((how == FIRST_OUTPUT || how == FOLDED) && graph->n_output > 1)
         onnx__value_info_proto__free_unpacked(graph->output[--graph->n_output], NULL);
+    if (how == FOLDED)
+        possible = add_to_zeros(graph, folder);
     if (possible)
         save_proto(proto, to);
     onnx__model_proto__free_unpacked(proto, NULL);
@@ -249,7 +310,7 @@ static int same_shape(const lg_shape *have, const lg_shape *want, change how)
 {
     lg_shape lifted = *want;
 
-    if (how == LIFTED) {
+    if (how == LIFTED || how == FOLDED) {
         memmove(lifted.dims + 1, lifted.dims, (size_t)lifted.n_dims * sizeof(*lifted.dims));
         lifted.dims[0] = 1;
         lifted.n_dims++;
@@ -320,7 +381,12 @@ static int check_numbers(outcome *test, const lg_graph *graph, const char *folde
 
     assert_true(graph->n_inputs <= MAX_INPUTS && graph->n_outputs <= MAX_INPUTS);
     for (int i = 0; i < graph->n_inputs; i++) {
-        const int64_t n = load_numbers(&inputs[i], folder, "input", i, &shape);
+        const int64_t n = test->how == FOLDED ? lg_value_elements(&graph->values[graph->inputs[i]])
+                                              : load_numbers(&inputs[i], folder, "input", i, &shape);
+        if (test->how == FOLDED) {
+            assert_ok(LG_CALLOC(&inputs[i], n));
+            continue;
+        }
         batch = test->how == LIFTED ? 1 : shape.dims[0];
         assert_int_equal(n, batch * lg_value_elements(&graph->values[graph->inputs[i]]));
     }
@@ -442,7 +508,8 @@ static int has_op(const outcome *test, const char *op)
 /* Known: some test of it passes, or the importer has it. */
 static int is_known(const char *op)
 {
-    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_shape_ops };
+    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_matrix_ops,
+                                        lg_onnx_shape_ops };
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const lg_onnx_op *known = tables[t]; known->type; known++)
@@ -488,8 +555,8 @@ static void write_ops(lg_str *text, const results *found)
     size_t n_ops;
     const char **ops = all_ops(found, &n_ops);
 
-    lg_str_append(text, "| op | passes as it is | with a batch axis in front | its first output | refused | "
-                        "on the reference engine | on oneDNN |\n|---|---|---|---|---|---|---|\n");
+    lg_str_append(text, "| op | passes as it is | with a batch axis in front | its first output | on constants | refused | "
+                        "on the reference engine | on oneDNN |\n|---|---|---|---|---|---|---|---|\n");
     for (size_t k = 0; k < n_ops; k++) {
         int passed[N_CHANGES] = { 0 }, engines[3] = { 0 }, refused = 0;
 
@@ -504,8 +571,8 @@ static void write_ops(lg_str *text, const results *found)
                 engines[e] += test->on_engine[e];
         }
         if (is_known(ops[k]))
-            lg_str_appendf(text, "| %s | %d | %d | %d | %d | %d | %d |\n", ops[k], passed[AS_IS] + passed[FROZEN],
-                           passed[LIFTED], passed[FIRST_OUTPUT], refused, engines[LEGO_ENGINE_REF],
+            lg_str_appendf(text, "| %s | %d | %d | %d | %d | %d | %d | %d |\n", ops[k], passed[AS_IS] + passed[FROZEN],
+                           passed[LIFTED], passed[FIRST_OUTPUT], passed[FOLDED], refused, engines[LEGO_ENGINE_REF],
                            engines[LEGO_ENGINE_ONEDNN]);
     }
     lg_free(ops);
