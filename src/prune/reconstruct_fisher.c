@@ -16,7 +16,7 @@
 #include "base/rng.h"
 #include "graph/ops.h"
 
-#define BATCH 16
+#define MOST_IMAGES 16 /* at once */
 
 /* gradient (n,k) of -log softmax(logits)[label], label drawn from the softmax itself */
 static void logits_gradient(float *gradient, const float *logits, int64_t n, int64_t k, lg_rng *rng)
@@ -66,17 +66,22 @@ typedef struct fisher_run {
     const lg_graph *graph;
     lg_fisher *fisher;
     int32_t *values; /* [fisher->n] */
+    int32_t *axes;   /* by value of the graph: where its channels lie */
+    int32_t batch;
     float *product;  /* (m,m) of the largest m */
 } fisher_run;
 
-static int is_last(const lg_value *value)
+/* The axis of a layer's channels, and of a sum's as that of what it adds up: `axes`, by value, is -1 where nobody knows. */
+static int axis_of(const int32_t *axes, const lg_graph *graph, const lg_node *node)
 {
-    return value->shape.n_dims != 4;
-}
+    const int n_dims = graph->values[node->outputs[0]].shape.n_dims;
 
-static int64_t channels_of(const lg_value *value)
-{
-    return value->shape.dims[is_last(value) ? value->shape.n_dims - 1 : 1];
+    if (lg_op_is_compressible(node->op))
+        return node->op->kind == LG_OP_LINEAR ? n_dims - 1 : 1;
+    for (int32_t i = 0; i < node->n_inputs; i++)
+        if (axes[node->inputs[i]] >= 0 && graph->values[node->inputs[i]].shape.n_dims == n_dims)
+            return axes[node->inputs[i]];
+    return n_dims < 4 ? n_dims - 1 : 1;
 }
 
 static lego_status list_values(fisher_run *run)
@@ -90,15 +95,19 @@ static lego_status list_values(fisher_run *run)
     LG_TRY(LG_CALLOC(&fisher->sizes, graph->n_nodes));
     LG_TRY(LG_CALLOC(&fisher->matrices, graph->n_nodes));
     LG_TRY(LG_CALLOC(&run->values, graph->n_nodes));
+    LG_TRY(LG_CALLOC(&run->axes, graph->n_values));
+    for (int32_t v = 0; v < graph->n_values; v++)
+        run->axes[v] = -1;
     for (int32_t i = 0; i < graph->n_nodes; i++) {
         const lg_node *node = &graph->nodes[i];
         const lg_value *value = &graph->values[node->outputs[0]];
 
         if (!lg_op_is_compressible(node->op) && node->op->kind != LG_OP_ADD)
             continue;
+        run->axes[node->outputs[0]] = axis_of(run->axes, graph, node);
         fisher->n++;
         run->values[fisher->n - 1] = node->outputs[0];
-        fisher->sizes[fisher->n - 1] = channels_of(value);
+        fisher->sizes[fisher->n - 1] = value->shape.dims[run->axes[node->outputs[0]]];
         if (fisher->sizes[fisher->n - 1] > largest)
             largest = fisher->sizes[fisher->n - 1];
         LG_TRY(LG_STRDUP(&fisher->names[fisher->n - 1], value->name));
@@ -118,45 +127,47 @@ static void add_gradients(fisher_run *run, const lg_tape *tape)
         const float *g = lg_tape_gradient(tape, run->values[i]);
 
         if (g)
-            add_outer(run->fisher->matrices[i], run->product, g, BATCH, m, lg_value_elements(value) / m,
-                      is_last(value));
+            add_outer(run->fisher->matrices[i], run->product, g, run->batch, m, lg_value_elements(value) / m,
+                      run->axes[run->values[i]] != 1 || value->shape.n_dims == 2);
     }
 }
 
-static void draw_gradients(lg_tape *tape, const lg_graph *graph, lg_rng *rng)
+static void draw_gradients(lg_tape *tape, const lg_graph *graph, int32_t batch, lg_rng *rng)
 {
     for (int32_t i = 0; i < graph->n_outputs; i++) {
         const lg_value *value = &graph->values[graph->outputs[i]];
 
         if (value->shape.n_dims == 2)
-            logits_gradient(lg_tape_output_gradient(tape, i), lg_tape_output(tape, i), BATCH, value->shape.dims[1],
+            logits_gradient(lg_tape_output_gradient(tape, i), lg_tape_output(tape, i), batch, value->shape.dims[1],
                             rng);
         else
-            normal_gradient(lg_tape_output_gradient(tape, i), BATCH * lg_value_elements(value), rng);
+            normal_gradient(lg_tape_output_gradient(tape, i), batch * lg_value_elements(value), rng);
     }
 }
 
 lego_status lg_fisher_create(lg_fisher *out, lego_context *context, const lg_graph *graph, const float *images,
                              int64_t n_images, uint64_t seed)
 {
-    const int64_t elements = lg_value_elements(&graph->values[graph->inputs[0]]), n_used = n_images / BATCH * BATCH;
-    fisher_run run = { graph, out, NULL, NULL };
+    const int64_t elements = lg_value_elements(&graph->values[graph->inputs[0]]);
+    const int32_t batch = lg_tape_batch(graph, n_images < MOST_IMAGES ? (int32_t)n_images : MOST_IMAGES);
+    const int64_t n_used = n_images / batch * batch;
+    fisher_run run = { graph, out, NULL, NULL, batch, NULL };
     lg_tape *tape = NULL;
     lg_rng rng;
     lego_status status = LEGO_OK;
 
     memset(out, 0, sizeof(*out));
     lg_rng_init(&rng, seed, 0);
-    LG_TRY(lg_tape_create(&tape, context, graph, BATCH));
+    LG_TRY(lg_tape_create(&tape, context, graph, batch));
     LG_TRY(list_values(&run));
-    for (int64_t first = 0; first < n_used; first += BATCH) {
+    for (int64_t first = 0; first < n_used; first += batch) {
         const float *input = images + first * elements;
 
         LG_TRY(lg_tape_forward(tape, &input));
-        draw_gradients(tape, graph, &rng);
+        draw_gradients(tape, graph, batch, &rng);
         lg_tape_backward(tape);
         add_gradients(&run, tape);
-        LG_TRY(lg_progress(context, "sensitivity", (size_t)(first + BATCH), (size_t)n_used));
+        LG_TRY(lg_progress(context, "sensitivity", (size_t)(first + batch), (size_t)n_used));
     }
     for (int32_t i = 0; i < out->n; i++) {
         const int64_t m = out->sizes[i], rows = n_used * lg_value_elements(&graph->values[run.values[i]]) / m;
@@ -167,6 +178,7 @@ lego_status lg_fisher_create(lg_fisher *out, lego_context *context, const lg_gra
 done:
     lg_tape_free(tape);
     lg_free(run.values);
+    lg_free(run.axes);
     lg_free(run.product);
     if (status != LEGO_OK)
         lg_fisher_dispose(out);

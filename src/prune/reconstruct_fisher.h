@@ -7,25 +7,7 @@
 #define LG_PRUNE_RECONSTRUCT_FISHER_H
 
 #include "prune/reconstruct_graph.h"
-
-/* --- gradients (reconstruct_gradient.c) --- */
-
-/* Gradients of all values of a graph for a few images: forward on an engine, backward here. */
-typedef struct lg_tape lg_tape;
-/* LEGO_EUNSUPPORTED naming the first op that has no backward. */
-lego_status lg_tape_create(lg_tape **out, lego_context *context, const lg_graph *graph, int32_t batch);
-void lg_tape_free(lg_tape *tape);
-/* Forward; activations of the graph's outputs are there afterwards. inputs[i]: `batch` images of graph input i. */
-lego_status lg_tape_forward(lg_tape *tape, const float *const *inputs);
-/* Output i of the graph, and where its gradient is to be put before lg_tape_backward(). */
-const float *lg_tape_output(const lg_tape *tape, int32_t i);
-float *lg_tape_output_gradient(lg_tape *tape, int32_t i);
-/* Gradients of every value that depends on an input or a weight. */
-void lg_tape_backward(lg_tape *tape);
-/* Of a value, (batch, ...) like the value; NULL if nothing depends on it. Valid until the next backward. */
-const float *lg_tape_gradient(const lg_tape *tape, int32_t value);
-
-/* --- Fisher matrices (reconstruct_fisher.c) --- */
+#include "prune/tape.h"
 
 typedef struct lg_fisher {
     int32_t n;

@@ -7,7 +7,7 @@
  * with gates as in section 3.2).
  *
  * Runs on the whole model with batch norms folded into the layers before them, so that a closed gate is what pruning
- * does; gradients come from reconstruct_gradient.c, without libtorch. Newcomers: a depthwise layer only carries channels,
+ * does; gradients come from tape.c, without libtorch. Newcomers: a depthwise layer only carries channels,
  * a gate on it as well would count them twice. */
 #include <math.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include "prune/prune.h"
 #include "prune/reconstruct_fisher.h"
 
-#define BATCH 16
+#define MOST_IMAGES 16 /* at once */
 #define MAX_SAMPLES 256
 
 /* One layer: the derivative by the gate of each channel, for each sample. */
@@ -31,6 +31,7 @@ typedef struct gated {
 } gated;
 
 struct lg_taylor {
+    int32_t batch; /* samples at once */
     int64_t n_samples;
     int32_t n;
     gated *layers;
@@ -101,9 +102,9 @@ done:
 }
 
 /* Gradient of the mean cross entropy of a batch, each sample by itself: softmax(logits) less one at the class. */
-static void loss_gradient(float *gradient, const float *logits, const int64_t *labels, int64_t classes)
+static void loss_gradient(float *gradient, const float *logits, const int64_t *labels, int64_t classes, int64_t n)
 {
-    for (int64_t i = 0; i < BATCH; i++, gradient += classes, logits += classes) {
+    for (int64_t i = 0; i < n; i++, gradient += classes, logits += classes) {
         double highest = logits[0], sum = 0.0;
 
         for (int64_t j = 1; j < classes; j++)
@@ -116,12 +117,12 @@ static void loss_gradient(float *gradient, const float *logits, const int64_t *l
     }
 }
 
-static void read_gates(gated *layer, const lg_tape *tape, int64_t first)
+static void read_gates(gated *layer, const lg_tape *tape, int64_t first, int64_t n)
 {
     const float *z = lg_tape_output(tape, layer->index), *g = lg_tape_gradient(tape, layer->output);
     const int64_t inner = layer->channels_last ? layer->channels : layer->positions;
 
-    for (int64_t i = 0; g && i < BATCH; i++) {
+    for (int64_t i = 0; g && i < n; i++) {
         double *to = layer->derivatives + (first + i) * layer->channels;
 
         for (int64_t e = 0; e < layer->channels * layer->positions; e++, z++, g++)
@@ -144,42 +145,42 @@ static lego_status check_data(const lg_graph *model, lego_dataset *dataset)
     if (lego_dataset_n_classes(dataset) > out->dims[1])
         return lg_error(LEGO_EINVAL, "%s has %d classes, the model tells %lld apart", lego_dataset_name(dataset),
                         lego_dataset_n_classes(dataset), (long long)out->dims[1]);
-    if (lego_dataset_n_samples(dataset) < BATCH)
+    if (lego_dataset_n_samples(dataset) < MOST_IMAGES)
         return lg_error(LEGO_EINVAL, "%s has %lld samples, criterion taylor needs at least %d",
-                        lego_dataset_name(dataset), (long long)lego_dataset_n_samples(dataset), BATCH);
+                        lego_dataset_name(dataset), (long long)lego_dataset_n_samples(dataset), MOST_IMAGES);
     return LEGO_OK;
 }
 
 static lego_status check_batch(const lego_dataset *dataset, const float *images, int64_t n, const int64_t *labels,
-                               int64_t classes)
+                               int64_t n_labels, int64_t classes)
 {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(images[i]))
             return lg_error(LEGO_EINVAL, "%s: an image holds a NaN or an infinity", lego_dataset_name(dataset));
-    for (int64_t i = 0; i < BATCH; i++)
+    for (int64_t i = 0; i < n_labels; i++)
         if (labels[i] < 0 || labels[i] >= classes)
             return lg_error(LEGO_EINVAL, "%s: class %lld is not in [0, %lld)", lego_dataset_name(dataset),
                             (long long)labels[i], (long long)classes);
     return LEGO_OK;
 }
 
-/* Samples first ... first + BATCH - 1: forward, backward, gates. */
+/* Samples first ... first + taylor->batch - 1: forward, backward, gates. */
 static lego_status run_batch(lg_taylor *taylor, lg_tape *tape, lego_dataset *dataset, float *images, int64_t elements,
                              int64_t classes, int64_t first)
 {
-    int64_t indices[BATCH], labels[BATCH];
+    int64_t indices[MOST_IMAGES], labels[MOST_IMAGES];
     const float *input = images;
     lego_status status = LEGO_OK;
 
-    for (int64_t i = 0; i < BATCH; i++)
+    for (int64_t i = 0; i < taylor->batch; i++)
         indices[i] = first + i; /* a data set's order is class-balanced */
-    LG_TRY(lego_dataset_read(dataset, indices, BATCH, images, labels));
-    LG_TRY(check_batch(dataset, images, BATCH * elements, labels, classes));
+    LG_TRY(lego_dataset_read(dataset, indices, taylor->batch, images, labels));
+    LG_TRY(check_batch(dataset, images, taylor->batch * elements, labels, taylor->batch, classes));
     LG_TRY(lg_tape_forward(tape, &input));
-    loss_gradient(lg_tape_output_gradient(tape, 0), lg_tape_output(tape, 0), labels, classes);
+    loss_gradient(lg_tape_output_gradient(tape, 0), lg_tape_output(tape, 0), labels, classes, taylor->batch);
     lg_tape_backward(tape);
     for (int32_t i = 0; i < taylor->n; i++)
-        read_gates(&taylor->layers[i], tape, first);
+        read_gates(&taylor->layers[i], tape, first, taylor->batch);
 done:
     return status;
 }
@@ -198,15 +199,16 @@ lego_status lg_taylor_create(lg_taylor **out, lego_context *context, const lg_gr
     elements = lg_value_elements(&model->values[model->inputs[0]]);
     LG_TRY(LG_CALLOC(&taylor, 1));
     taylor->n_samples = lego_dataset_n_samples(dataset) < MAX_SAMPLES ? lego_dataset_n_samples(dataset) : MAX_SAMPLES;
-    taylor->n_samples -= taylor->n_samples % BATCH;
     LG_TRY(lg_fold_norms(&folded, model));
+    taylor->batch = lg_tape_batch(folded, MOST_IMAGES);
+    taylor->n_samples -= taylor->n_samples % taylor->batch;
     LG_TRY(place_gates(taylor, folded));
-    LG_TRY(lg_tape_create(&tape, context, folded, BATCH));
-    LG_TRY(LG_CALLOC(&images, BATCH * elements));
-    for (int64_t first = 0; first < taylor->n_samples; first += BATCH) {
+    LG_TRY(lg_tape_create(&tape, context, folded, taylor->batch));
+    LG_TRY(LG_CALLOC(&images, taylor->batch * elements));
+    for (int64_t first = 0; first < taylor->n_samples; first += taylor->batch) {
         LG_TRY(run_batch(taylor, tape, dataset, images, elements, model->values[model->outputs[0]].shape.dims[1],
                          first));
-        LG_TRY(lg_progress(context, "gradients", (size_t)(first + BATCH), (size_t)taylor->n_samples));
+        LG_TRY(lg_progress(context, "gradients", (size_t)(first + taylor->batch), (size_t)taylor->n_samples));
     }
     *out = taylor;
     taylor = NULL;

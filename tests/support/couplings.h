@@ -39,16 +39,16 @@ static inline int32_t make_pixel_shuffle(maker *m, int32_t x)
 static inline int32_t make_global_context(maker *m, int32_t x)
 {
     const int64_t c = extent_of(m, x, 1), n = extent_of(m, x, 2) * extent_of(m, x, 3);
-    int32_t flat, weights, context;
+    int32_t flat, weights, summary;
 
     x = make_conv(m, x, c, 1, 1, 1, 1); /* no weight stands between a channel and the product */
     flat = make_reshape(m, x, 2, (int64_t[]){ c, n });
     weights = make_reshape(m, make_conv(m, x, 1, 1, 1, 1, 1), 2, (int64_t[]){ 1, n });
     weights = make_unary(m, weights, "softmax", &(lg_attrs){ .axis = { 2 } });
-    context = make_binary(m, "matmul", flat, make_permute(m, weights, 2, (int64_t[]){ 2, 1 }));
-    context = make_reshape(m, context, 3, (int64_t[]){ c, 1, 1 });
-    context = make_unary(m, make_conv(m, context, pick(m, 2, 5), 1, 1, 1, 1), "relu", NULL);
-    return make_add(m, x, make_conv(m, context, c, 1, 1, 1, 1));
+    summary = make_binary(m, "matmul", flat, make_permute(m, weights, 2, (int64_t[]){ 2, 1 }));
+    summary = make_reshape(m, summary, 3, (int64_t[]){ c, 1, 1 });
+    summary = make_unary(m, make_conv(m, summary, pick(m, 2, 5), 1, 1, 1, 1), "relu", NULL);
+    return make_add(m, x, make_conv(m, summary, c, 1, 1, 1, 1));
 }
 
 /* One convolution's weights in two places. */

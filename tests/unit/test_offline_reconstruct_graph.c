@@ -6,7 +6,9 @@
 #include "support/context.h"
 #include "support/eval.h"
 #include "support/exact.h"
-#include "support/graphs.h"
+#include "support/couplings.h"
+#include "support/op_cases.h"
+#include "support/volumes.h"
 
 static int64_t input_elements(const lg_graph *graph)
 {
@@ -440,6 +442,95 @@ static void test_gradient__is_the_directional_derivative(void **state)
     assert_true(close >= total * 8 / 10);
 }
 
+/* <g, f(x)> over all outputs, in double precision. */
+static double exact_output(const lg_graph *graph, const double *x, int64_t batch, const float *g)
+{
+    eval_value *values = eval_graph_of(graph, &x, batch);
+    double sum = 0.0;
+
+    for (int32_t o = 0; o < graph->n_outputs; o++)
+        for (int64_t i = 0; i < eval_count(&values[graph->outputs[o]].shape); i++)
+            sum += values[graph->outputs[o]].data[i] * *g++;
+    eval_free(values, graph);
+    return sum;
+}
+
+/* Along a few random directions, against central differences of the evaluator: far enough from kinks for nearly all x. */
+static void check_gradient(const lg_graph *graph, uint64_t seed, const char *what)
+{
+    enum { N = 2 };
+    const int64_t n_in = N * input_elements(graph);
+    int64_t n_out = 0, at = 0;
+    float *x = random_values(n_in, seed), *v, *g;
+    double *moved = lg_calloc((size_t)n_in, sizeof(double));
+    const float *input = x, *gradient;
+    lg_tape *tape;
+
+    for (int32_t o = 0; o < graph->n_outputs; o++)
+        n_out += N * lg_value_elements(&graph->values[graph->outputs[o]]);
+    g = random_values(n_out, seed + 7);
+    assert_ok(lg_tape_create(&tape, context, graph, N));
+    assert_ok(lg_tape_forward(tape, &input));
+    for (int32_t o = 0; o < graph->n_outputs; o++) {
+        const int64_t n = N * lg_value_elements(&graph->values[graph->outputs[o]]);
+
+        for (int64_t i = 0; i < n; i++)
+            lg_tape_output_gradient(tape, o)[i] += g[at + i];
+        at += n;
+    }
+    lg_tape_backward(tape);
+    gradient = lg_tape_gradient(tape, graph->inputs[0]);
+    for (uint64_t direction = 0; direction < 3; direction++) {
+        const double h = 1e-6;
+        double got = 0.0, want, size = 0.0;
+
+        v = random_values(n_in, seed + 1000 * (direction + 1));
+        for (int64_t i = 0; i < n_in; i++) {
+            got += gradient ? (double)gradient[i] * v[i] : 0.0;
+            size += gradient ? fabs((double)gradient[i] * v[i]) : 0.0;
+            moved[i] = x[i] + h * v[i];
+        }
+        want = exact_output(graph, moved, N, g);
+        for (int64_t i = 0; i < n_in; i++)
+            moved[i] = x[i] - h * v[i];
+        want = (want - exact_output(graph, moved, N, g)) / (2.0 * h);
+        if (!(fabs(got - want) <= 1e-4 * (size + fabs(want)) + 1e-6))
+            fail_msg("%s: the derivative is %.9g, the tape says %.9g", what, want, got);
+        lg_free(v);
+    }
+    lg_tape_free(tape);
+    lg_free(x);
+    lg_free(g);
+    lg_free(moved);
+}
+
+static void test_gradient__of_every_op(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_OP_CASES; i++) {
+        lg_graph *graph = make_op_case(i);
+
+        check_gradient(graph, i, op_cases[i].name);
+        lg_graph_free(graph);
+    }
+}
+
+static void test_gradient__of_random_graphs(void **state)
+{
+    char what[64];
+
+    (void)state;
+    for (uint64_t seed = 0; seed < 45; seed++) {
+        lg_graph *graph = seed % 3 == 0   ? make_wide_graph(seed)
+                          : seed % 3 == 1 ? make_coupled_graph(seed)
+                                          : make_volume_graph(seed);
+
+        snprintf(what, sizeof(what), "seed %llu", (unsigned long long)seed);
+        check_gradient(graph, seed, what);
+        lg_graph_free(graph);
+    }
+}
+
 /* Weight and bias of a batch norm may be left out. */
 static void test_gradient__of_a_bare_batch_norm(void **state)
 {
@@ -555,6 +646,8 @@ int main(void)
         cmocka_unit_test(test_layers__rows_times_weights_are_the_outputs),
         cmocka_unit_test(test_run__parts_give_the_values_of_the_whole),
         cmocka_unit_test(test_gradient__is_the_directional_derivative),
+        cmocka_unit_test(test_gradient__of_every_op),
+        cmocka_unit_test(test_gradient__of_random_graphs),
         cmocka_unit_test(test_gradient__of_a_bare_batch_norm),
         cmocka_unit_test(test_gradient__names_the_op_that_has_none),
         cmocka_unit_test(test_fisher__of_logits_is_the_softmax_covariance),
