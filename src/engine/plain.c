@@ -128,6 +128,13 @@ static double act_ns(const lg_act *act)
     return act->kind == LG_ACT_GELU ? 1.1 : 0.45;
 }
 
+static int averages_last(const lg_step *step, const lg_cell *from)
+{
+    const lg_dims *axes = &step->attrs.mean.axes;
+
+    return axes->n > 0 && axes->dims[axes->n - 1] == from->shape.n_dims - 1;
+}
+
 /* Of an element of the output, beyond reading and writing. */
 static double element_ns(const lg_program *program, const lg_step *step, lg_layout in, lg_layout out)
 {
@@ -172,8 +179,8 @@ static double element_ns(const lg_program *program, const lg_step *step, lg_layo
         return step->attrs.slice.step == 1 ? 0.0 : 0.6;
     case LG_STEP_SHUFFLE:
         return 0.2;
-    case LG_STEP_MEAN: /* a term */
-        return 0.85 * reduced;
+    case LG_STEP_MEAN: /* a term, whose neighbours belong to other results or to the same */
+        return (averages_last(step, from) ? 0.5 : 0.08) * reduced;
     case LG_STEP_SOFTMAX:
         return in == LG_LAYOUT_NHWC ? 3.0 : 1.0;
     case LG_STEP_LAYER_NORM:

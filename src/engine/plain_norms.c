@@ -26,8 +26,8 @@ static double sum_of(const float *x, int64_t n)
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             sums[l] += x[i + l];
-    for (; i < n; i++)
-        sums[0] += x[i];
+    for (int64_t l = 0; l < n - i; l++)
+        sums[l] += x[i + l];
     return fold_lanes(sums);
 }
 
@@ -57,14 +57,45 @@ static double squares_of(const float *x, int64_t n, double mean)
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++)
             sums[l] += (x[i + l] - mean) * (x[i + l] - mean);
-    for (; i < n; i++)
-        sums[0] += (x[i] - mean) * (x[i] - mean);
+    for (int64_t l = 0; l < n - i; l++)
+        sums[l] += (x[i + l] - mean) * (x[i + l] - mean);
     return fold_lanes(sums);
 }
 
 static double inverse_deviation(const float *x, int64_t n, double mean, double eps)
 {
     return 1.0 / sqrt(squares_of(x, n, mean) / (double)n + eps);
+}
+
+static double sum_walk(const float *x, lg_walk walk)
+{
+    double sum = 0.0;
+
+    do {
+        const float *row = x + walk.offset[0];
+        if (walk.stride[0] == 1)
+            sum += sum_of(row, walk.row);
+        else
+            for (int64_t k = 0; k < walk.row; k++)
+                sum += row[k * walk.stride[0]];
+    } while (lg_walk_next(&walk));
+    return sum;
+}
+
+/* Of `width` results side by side, as the elements of each term are. */
+static void mean_columns(float *y, const float *x, lg_walk walk, int64_t width, double count)
+{
+    double sums[COLUMNS] = { 0.0 };
+
+    do
+        for (int64_t k = 0; k < walk.row; k++) {
+            const float *row = x + walk.offset[0] + k * walk.stride[0];
+            for (int64_t c = 0; c < width; c++)
+                sums[c] += row[c];
+        }
+    while (lg_walk_next(&walk));
+    for (int64_t c = 0; c < width; c++)
+        y[c] = (float)(sums[c] / count);
 }
 
 /* One result is the mean over a walk through the averaged axes, from where a walk through the others has come to. */
@@ -75,7 +106,7 @@ void LG_PLAIN(mean)(const lg_plain_call *call)
     int64_t kept[LEGO_MAX_DIMS], averaged[LEGO_MAX_DIMS], strides[LEGO_MAX_DIMS], stride = 1, count = 1;
     unsigned reduced = 0;
     float *y = call->y + call->first;
-    lg_walk outer;
+    lg_walk outer, inner;
 
     for (int64_t i = 0; i < axes->n; i++)
         reduced |= 1u << axes->dims[i];
@@ -89,18 +120,17 @@ void LG_PLAIN(mean)(const lg_plain_call *call)
     }
     lg_walk_start(&outer, in->n_dims, kept, strides, strides);
     lg_walk_cut(&outer, call->first, call->end);
+    lg_walk_start(&inner, in->n_dims, averaged, strides, strides);
     do {
-        for (int64_t i = 0; i < outer.row; i++) {
-            double sum = 0.0;
-            lg_walk walk;
+        const float *x = call->inputs[0] + outer.offset[0];
+        int64_t width;
 
-            lg_walk_start(&walk, in->n_dims, averaged, strides, strides);
-            do {
-                const float *x = call->inputs[0] + outer.offset[0] + i * outer.stride[0] + walk.offset[0];
-                for (int64_t k = 0; k < walk.row; k++)
-                    sum += x[k * walk.stride[0]];
-            } while (lg_walk_next(&walk));
-            *y++ = (float)(sum / (double)count);
+        for (int64_t i = 0; i < outer.row; i += width, y += width) {
+            width = outer.stride[0] == 1 && outer.row - i < COLUMNS ? outer.row - i : outer.stride[0] == 1 ? COLUMNS : 1;
+            if (width == 1)
+                *y = (float)(sum_walk(x + i * outer.stride[0], inner) / (double)count);
+            else
+                mean_columns(y, x + i, inner, width, (double)count);
         }
     } while (lg_walk_next(&outer));
 }
