@@ -24,7 +24,7 @@ for folder in /usr/share/libonnx-testdata/data/*/*; do
     if [ -f "$file" ] && [ "$(wc -c < "$file")" -le 4096 ]; then
         cp "$file" "$seeds/fuzz_onnx/$name.onnx"
         case $name in
-        *conv* | *Conv* | *pool* | *norm* | *Linear* | *concat*)
+        *conv* | *Conv* | *pool* | *Pool* | *resize* | *pad* | *norm* | *Linear* | *concat*)
             "$build/bin/legodnn" import "$file" -q -o "$seeds/fuzz_graph/$name.safetensors" 2> "$build/seeds.log" || true
             ;;
         esac

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Write torchvision's models and those of families.py, with random weights, as ONNX, each with an input and the outputs that
-torch computes.
+"""Write torchvision's models and those of families.py and axes.py, with random weights, as ONNX, each with an input and the
+outputs that torch computes.
 
     export.py [--opset 17] [--batch 1|2] FOLDER MODEL...        (without MODEL: all)
 
-FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (2,C,H,W), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
+FOLDER/MODEL.onnx, FOLDER/MODEL.x.npy (2,C,...), FOLDER/MODEL.y.npy. Needs Debian's python3-torchvision; see README.md.
 """
 import argparse
 import os
@@ -14,9 +14,12 @@ import numpy
 import torch
 import torchvision
 
+from axes import AXES
 from families import FAMILIES
 
-# name: (extent of the input, arguments of the builder)
+FAMILIES = {**FAMILIES, **AXES}
+
+# name: (extent of the input, arguments of the builder); of clips: frames and extent
 MODELS = {
     "alexnet": (224, {}), "squeezenet1_0": (224, {}), "vgg11": (224, {}), "vgg16_bn": (224, {}),
     "resnet18": (224, {}), "resnet50": (224, {}), "wide_resnet50_2": (224, {}), "resnext50_32x4d": (224, {}),
@@ -30,6 +33,7 @@ MODELS = {
     "swin_s": (224, {}), "swin_v2_t": (256, {}), "vit_b_32": (224, {}), "maxvit_t": (224, {}),
     "fcn_resnet50": (224, {"weights_backbone": None}), "deeplabv3_resnet50": (224, {"weights_backbone": None}),
     "lraspp_mobilenet_v3_large": (224, {"weights_backbone": None}),
+    "r3d_18": ((16, 112), {}), "mc3_18": ((16, 112), {}), "r2plus1d_18": ((16, 112), {}), "s3d": ((16, 224), {}),
 }
 
 
@@ -50,9 +54,11 @@ def build(name):
         model, shape = FAMILIES[name]()
     else:
         extent, arguments = MODELS[name]
-        family = torchvision.models if hasattr(torchvision.models, name) else torchvision.models.segmentation
-        model, shape = getattr(family, name)(weights=None, **arguments), (3, extent, extent)
-        if family is not torchvision.models:
+        family = next(f for f in (torchvision.models, torchvision.models.segmentation, torchvision.models.video)
+                      if hasattr(f, name))
+        model = getattr(family, name)(weights=None, **arguments)
+        shape = (3, extent[0], extent[1], extent[1]) if isinstance(extent, tuple) else (3, extent, extent)
+        if family is torchvision.models.segmentation:
             model = FirstOutput(model)
     for module in model.modules():  # statistics that matter, or a wrong batch norm would go unnoticed
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
