@@ -119,6 +119,7 @@ done:
 static lego_status convert_slice(lg_script_at *at)
 {
     const lg_script_tensor *from = lg_script_tensor_of(at, 0), *to = lg_script_output(at, 0);
+    lg_attrs attrs = lg_script_defaults(LG_OP_SLICE);
     int64_t axis = 0, start = 0, step = 1;
     int32_t x, y;
     lego_status status = LEGO_OK;
@@ -129,14 +130,16 @@ static lego_status convert_slice(lg_script_at *at)
     LG_TRY(lg_script_int(&step, at, 4));
     if (axis >= 0 && axis < from->n_dims && from->dims[axis] == to->dims[axis])
         return lg_script_hand_on(at);
-    if (step != 1)
-        LG_FAIL(LEGO_EUNSUPPORTED, "a step of %lld; 1 is supported", (long long)step);
     LG_TRY(lg_script_axis(&axis, at, 1, to->n_dims));
     if (!lg_script_is_none(at, 2))
         LG_TRY(lg_script_int(&start, at, 2));
     start += start < 0 ? from->dims[axis] : 0;
     start = start < 0 ? 0 : start;
-    LG_TRY(lg_script_emit_slice(&y, at, x, axis, start, start + to->dims[axis]));
+    attrs.slice.axis = axis;
+    attrs.slice.start = start;
+    attrs.slice.step = step; /* torch has no negative ones */
+    attrs.slice.end = start + (to->dims[axis] - 1) * step + 1;
+    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_SLICE, &attrs, x));
     LG_TRY(lg_script_finish(at, 0, y));
 done:
     return status;

@@ -1,4 +1,4 @@
-"""Import torchvision's models, and the families of tests/sweep, as TorchScript and compare what they compute with torch.
+"""Import torchvision's models, and the small ones of tests/sweep, as TorchScript and compare what they compute with torch.
 
     tests/nightly/torchscript.py LEGODNN [NAME ...]
 
@@ -17,8 +17,7 @@ import numpy
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "sweep"))
-from export import MODELS, build
-from families import FAMILIES
+from export import FAMILIES, MODELS, build
 
 LIMIT = 1e-4
 

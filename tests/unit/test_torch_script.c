@@ -90,6 +90,7 @@ static const script_case cases[] = {
       "    g = torch.unbind(x[:, 1:3, :, -2:], 3)\n"
       "    return torch.cat([a * b, c, d, e, f, torch.relu(a)], 1) + torch.mean(torch.stack([g[1], g[0]], 3), [1, 2, 3], True)",
       "", { 6, 4, 5 }, "split slice concat reshape" },
+    { "in steps", "return torch.cat([x[:, :, 1::3], x[:, :, :7:3]], 2)[:, ::2]", "", { 5, 8 }, "slice concat" },
     { "in place",
       "y = " CONV "\n    z = torch.relu_(y)\n    y.add_(0.5)\n    y *= 2.0\n    return y + z", CONV_WEIGHTS, { 3, 5, 5 },
       "relu add mul" },
