@@ -68,7 +68,7 @@ typedef struct lego_weights_options {
 
 /**
  * Take the weights of a file by name, as PyTorch's state_dict has them. The file is safetensors, or what torch.save
- * (1.6 and later) makes of a state dict or of a checkpoint that holds one; which of the two is seen from its bytes. F16,
+ * makes of a state dict or of a checkpoint that holds one, in its archives and in its format before torch 1.6; which of the two is seen from its bytes. F16,
  * BF16 and F64 become F32. A .pt file's pickle is read as data: nothing in it is ever called, and what is not needed to
  * describe tensors in dictionaries is refused. Counters (num_batches_tracked) are passed over.
  *

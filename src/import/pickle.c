@@ -401,13 +401,16 @@ done:
     return status;
 }
 
-/* (object, state) -> object. torch hangs "_metadata", the versions of its modules, on a state dict: not needed. */
+/* (object, state) -> object. torch hangs "_metadata", the versions of its modules, on a state dict, and once hung whether it
+ * wants a gradient on a parameter: not needed. */
 static lego_status build(reader *r)
 {
     lg_pickle_value *state = NULL, *object = NULL;
     lego_status status = LEGO_OK;
 
     LG_TRY(pop(&state, r));
+    if (r->n_stack > bottom(r) && r->stack[r->n_stack - 1]->kind == LG_PICKLE_CALL)
+        return LEGO_OK;
     LG_TRY(top(&object, r, LG_PICKLE_DICT, "attributes for what is no dictionary"));
 done:
     return status;
@@ -488,7 +491,9 @@ static lego_status step(reader *r, unsigned char opcode)
     case 0x89: /* NEWFALSE */
         return push_int(r, LG_PICKLE_BOOL, opcode == 0x88);
     case 'X': /* BINUNICODE */
+    case 'T': /* BINSTRING, of Python 2 */
         return push_text(r, 4);
+    case 'U': /* SHORT_BINSTRING, of Python 2 */
     case 0x8c: /* SHORT_BINUNICODE */
         return push_text(r, 1);
     case 0x94: /* MEMOIZE */
@@ -548,8 +553,8 @@ done:
     return status;
 }
 
-lego_status lg_pickle_read(lg_pickle **out, const void *data, size_t size, const lg_pickle_global *globals,
-                           const char *what)
+lego_status lg_pickle_read(lg_pickle **out, size_t *used, const void *data, size_t size,
+                           const lg_pickle_global *globals, const char *what)
 {
     reader r = { .what = what, .data = data, .size = size, .globals = globals };
     lego_status status = LEGO_OK;
@@ -557,6 +562,8 @@ lego_status lg_pickle_read(lg_pickle **out, const void *data, size_t size, const
     *out = NULL;
     LG_TRY(LG_CALLOC(&r.pickle, 1));
     LG_TRY(run(&r));
+    if (used)
+        *used = r.at;
     *out = r.pickle;
     r.pickle = NULL;
 done:

@@ -53,11 +53,11 @@ typedef struct lg_pickle {
     const lg_pickle_value *root;
 } lg_pickle;
 
-/* Read one pickle, protocols 2 to 5, in the opcodes that plain containers, numbers, text and calls need. `globals` (ends
+/* Read one pickle, up to its STOP; `used` (may be NULL) becomes how many bytes it has. Protocols 2 to 5, in the opcodes that plain containers, numbers, text and calls need. `globals` (ends
  * with a NULL name) are all that it may mention; anything else is LEGO_EUNSUPPORTED with the name. Nothing is called.
  * Memory stays within a constant factor of `size`. `what` names the file in errors. Free with lg_pickle_free(). */
-lego_status lg_pickle_read(lg_pickle **out, const void *data, size_t size, const lg_pickle_global *globals,
-                           const char *what);
+lego_status lg_pickle_read(lg_pickle **out, size_t *used, const void *data, size_t size,
+                           const lg_pickle_global *globals, const char *what);
 void lg_pickle_free(lg_pickle *pickle);
 
 #endif

@@ -1,14 +1,9 @@
-/* What torch.save writes since torch 1.6: a zip archive NAME/... of
- *   NAME/data.pkl      the object; a tensor in it is a call of torch._utils._rebuild_tensor_v2 with a persistent id
- *                      ('storage', <type>, key, device, elements), an offset, a size and strides
- *   NAME/data/<key>    the bytes of each storage, little endian
- *   NAME/byteorder     "little", since torch 2.1
- * and for TorchScript modules NAME/code/... besides.
+/* A state dict in what torch.save wrote: the tree of the pickle is searched for dictionaries of tensors, and every tensor's
+ * description is held against the storage that it names (pt_source.c) before a byte is copied.
  *
  * Newcomers trip over views: several tensors may share a storage, start anywhere in it and have strides in any order (a
- * transposed weight stays transposed on disk). The archive is zip_file.c's, the pickle is pickle.c's; here the sizes of
- * the three are held against each other before a byte is copied. A tensor is copied only when the model asks for one of
- * its shape, so that a stride of zero cannot blow up a small file. */
+ * transposed weight stays transposed on disk). A tensor is copied only when the model asks for one of its shape, so that a
+ * stride of zero cannot blow up a small file. */
 #include "import/pt_file.h"
 
 #include <string.h>
@@ -17,112 +12,18 @@
 #include "base/str.h"
 #include "graph/graph.h"
 #include "graph/name_map.h"
-#include "import/pickle.h"
-#include "import/zip_file.h"
+#include "import/pt_source.h"
 
-#define MAX_PICKLE_BYTES ((uint64_t)64 << 20) /* a state dict takes about 150 bytes a tensor */
-#define MAX_DEPTH 4                           /* of dictionaries around the state dict */
-
-enum { REBUILD_TENSOR, REBUILD_PARAMETER };
-
-/* The only names that a pickle of ours may mention. */
-static const lg_pickle_global globals[] = {
-    { "collections.OrderedDict", LG_PICKLE_ROLE_DICT, 0 },
-    { "collections.Counter", LG_PICKLE_ROLE_DICT, 0 }, /* in the state of learning-rate schedulers */
-    { "torch._utils._rebuild_tensor_v2", LG_PICKLE_ROLE_CALL, REBUILD_TENSOR },
-    { "torch._utils._rebuild_parameter", LG_PICKLE_ROLE_CALL, REBUILD_PARAMETER },
-    { "torch.jit._pickle.restore_type_tag", LG_PICKLE_ROLE_SAME, 0 }, /* written by libtorch's C++ pickle_save */
-    { "torch.FloatStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_F32 },
-    { "torch.DoubleStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_F64 },
-    { "torch.HalfStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_F16 },
-    { "torch.BFloat16Storage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_BF16 },
-    { "torch.LongStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_I64 },
-    { "torch.IntStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_I32 },
-    { "torch.ShortStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_I16 },
-    { "torch.CharStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_I8 },
-    { "torch.ByteStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_U8 },
-    { "torch.BoolStorage", LG_PICKLE_ROLE_NAME, LEGO_DTYPE_BOOL },
-    { NULL, LG_PICKLE_ROLE_NAME, 0 },
-};
+#define MAX_DEPTH 4 /* of dictionaries around the state dict */
 
 struct lg_pt {
     char *path;
-    char *folder; /* "NAME/" of the archive's entries */
     char *key;
-    lg_zip *zip;
-    lg_pickle *pickle;
-    lg_buffer **storages; /* by entry of the archive, once read */
+    lg_pt_source *source;
     lg_pt_tensor *tensors;
     const char **others;
     int32_t n_tensors, n_others;
 };
-
-/* --- the archive --- */
-
-/* The one entry "NAME/data.pkl". */
-static lego_status find_folder(lg_pt *file)
-{
-    for (int32_t i = 0; i < lg_zip_n_entries(file->zip); i++) {
-        const char *name = lg_zip_name(file->zip, i), *slash = strchr(name, '/');
-
-        if (!slash || strcmp(slash, "/data.pkl") != 0)
-            continue;
-        file->folder = lg_strndup(name, (size_t)(slash - name) + 1);
-        return file->folder ? LEGO_OK : lg_error(LEGO_ENOMEM, "%s: out of memory", file->path);
-    }
-    return lg_error(LEGO_EFORMAT, "%s: a zip archive without a data.pkl: not written by torch.save", file->path);
-}
-
-/* Index of the entry NAME/<name>; LG_NONE if there is none. */
-static lego_status find_entry(int32_t *out, const lg_pt *file, const char *name)
-{
-    char *full = lg_asprintf("%s%s", file->folder, name);
-
-    if (!full)
-        return lg_error(LEGO_ENOMEM, "%s: out of memory", file->path);
-    *out = lg_zip_find(file->zip, full);
-    lg_free(full);
-    return LEGO_OK;
-}
-
-static lego_status check_byte_order(lg_pt *file)
-{
-    lg_buffer *text = NULL;
-    int32_t entry = LG_NONE;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(find_entry(&entry, file, "byteorder"));
-    if (entry == LG_NONE)
-        goto done;
-    LG_TRY(lg_zip_read(&text, file->zip, entry));
-    if (lg_buffer_size(text) != 6 || memcmp(lg_buffer_data(text), "little", 6) != 0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "%s: its byteorder is not 'little'", file->path);
-done:
-    lg_buffer_unref(text);
-    return status;
-}
-
-static lego_status read_pickle(lg_pt *file)
-{
-    lg_buffer *data = NULL;
-    int32_t entry = LG_NONE, code = LG_NONE;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(find_entry(&code, file, "constants.pkl"));
-    if (code != LG_NONE)
-        LG_FAIL(LEGO_EUNSUPPORTED, "%s: a TorchScript module, not a state dict; save its weights: "
-                "torch.save(torch.jit.load(FILE).state_dict(), OUT)", file->path);
-    LG_TRY(find_entry(&entry, file, "data.pkl"));
-    if (lg_zip_size(file->zip, entry) > MAX_PICKLE_BYTES)
-        LG_FAIL(LEGO_EUNSUPPORTED, "%s: entry '%s' of %llu bytes; at most %llu are read", file->path,
-                lg_zip_name(file->zip, entry), (unsigned long long)lg_zip_size(file->zip, entry),
-                (unsigned long long)MAX_PICKLE_BYTES);
-    LG_TRY(lg_zip_read(&data, file->zip, entry));
-    LG_TRY(lg_pickle_read(&file->pickle, lg_buffer_data(data), lg_buffer_size(data), globals, file->path));
-done:
-    lg_buffer_unref(data);
-    return status;
-}
 
 /* --- finding the state dict --- */
 
@@ -141,9 +42,9 @@ static int is_kind(const lg_pickle_value *value, lg_pickle_kind kind)
 /* The call that makes the tensor, that of a parameter taken off; NULL if the value is no tensor. */
 static const lg_pickle_value *tensor_call(const lg_pickle_value *value)
 {
-    if (is_kind(value, LG_PICKLE_CALL) && value->global->value == REBUILD_PARAMETER)
+    if (is_kind(value, LG_PICKLE_CALL) && value->global->value == LG_PT_PARAMETER)
         value = argument(value, 0);
-    return is_kind(value, LG_PICKLE_CALL) && value->global->value == REBUILD_TENSOR ? value : NULL;
+    return is_kind(value, LG_PICKLE_CALL) && value->global->value == LG_PT_TENSOR ? value : NULL;
 }
 
 /* What was found so far: dictionaries that hold tensors under text keys, and where. */
@@ -218,7 +119,7 @@ done:
 static lego_status find_state_dict(const lg_pickle_value **out, lg_pt *file, const char *key)
 {
     candidates found = { .budget = 1 << 24 };
-    const lg_pickle_value *root = file->pickle->root;
+    const lg_pickle_value *root = lg_pt_source_pickle(file->source)->root;
     lego_status status = LEGO_OK;
 
     if (!is_kind(root, LG_PICKLE_DICT))
@@ -265,37 +166,53 @@ static lego_status read_dims(int64_t dims[LEGO_MAX_DIMS], int32_t *n, const lg_p
     return LEGO_OK;
 }
 
-/* The persistent id ('storage', type, key, device, elements): dtype, entry of the archive, elements. */
+/* A storage that is part of another, of torch before 0.4: (key, offset, elements) as the sixth item of its id. */
+static lego_status read_storage_view(lg_pt_tensor *tensor, int64_t *n_elements, const lg_pt *file,
+                                     const lg_pickle_value *view)
+{
+    if (is_kind(view, LG_PICKLE_NONE))
+        return LEGO_OK;
+    if (!is_kind(view, LG_PICKLE_TUPLE) || view->n_items != 3 || !is_kind(view->items[1], LG_PICKLE_INT) ||
+        !is_kind(view->items[2], LG_PICKLE_INT) || view->items[1]->integer < 0 || view->items[2]->integer < 0 ||
+        view->items[1]->integer > *n_elements || view->items[2]->integer > *n_elements - view->items[1]->integer)
+        return malformed(file, tensor->name, "its storage is a part of another in an unknown way");
+    *n_elements = view->items[1]->integer + view->items[2]->integer;
+    if (__builtin_add_overflow(tensor->offset, view->items[1]->integer, &tensor->offset))
+        return malformed(file, tensor->name, "its offset is too large");
+    return LEGO_OK;
+}
+
+/* The persistent id ('storage', type, key, device, elements): dtype, storage, elements. */
 static lego_status read_storage(lg_pt_tensor *tensor, int64_t *n_elements, const lg_pt *file,
                                 const lg_pickle_value *persistent)
 {
     const lg_pickle_value *id = is_kind(persistent, LG_PICKLE_PERSISTENT) ? persistent->items[0] : NULL;
-    char *name = NULL;
+    char place[160];
+    uint64_t have = 0;
     size_t bytes;
     lego_status status = LEGO_OK;
 
-    if (!is_kind(id, LG_PICKLE_TUPLE) || id->n_items != 5 || !is_kind(id->items[0], LG_PICKLE_TEXT) ||
-        strcmp(id->items[0]->text, "storage") != 0 || !is_kind(id->items[1], LG_PICKLE_GLOBAL) ||
-        id->items[1]->global->role != LG_PICKLE_ROLE_NAME || !is_kind(id->items[2], LG_PICKLE_TEXT) ||
+    if (!is_kind(id, LG_PICKLE_TUPLE) || (id->n_items != 5 && id->n_items != 6) ||
+        !is_kind(id->items[0], LG_PICKLE_TEXT) || strcmp(id->items[0]->text, "storage") != 0 ||
+        !is_kind(id->items[1], LG_PICKLE_GLOBAL) || id->items[1]->global->role != LG_PICKLE_ROLE_NAME ||
+        id->items[1]->global->value == LG_PT_OTHER || !is_kind(id->items[2], LG_PICKLE_TEXT) ||
         !is_kind(id->items[4], LG_PICKLE_INT) || id->items[4]->integer < 0)
         return malformed(file, tensor->name, "its storage is described in an unknown way");
+    if (id->items[1]->global->value == LG_PT_COMPLEX)
+        LG_FAIL(LEGO_EUNSUPPORTED, "%s: tensor '%s' has complex numbers; graphs compute with float32", file->path,
+                tensor->name);
     tensor->dtype = (lego_dtype)id->items[1]->global->value;
     *n_elements = id->items[4]->integer;
-    name = lg_asprintf("data/%s", id->items[2]->text);
-    if (!name)
-        LG_FAIL(LEGO_ENOMEM, "%s: out of memory", file->path);
-    LG_TRY(find_entry(&tensor->storage, file, name));
+    LG_TRY(lg_pt_source_find(&tensor->storage, &have, file->source, id->items[2]->text));
+    lg_pt_source_describe(place, file->source, id->items[2]->text);
     if (tensor->storage == LG_NONE)
-        LG_FAIL(LEGO_EFORMAT, "%s: tensor '%s': entry '%s%.100s' is not in the archive", file->path, tensor->name,
-                file->folder, name);
-    if (__builtin_mul_overflow((size_t)*n_elements, lg_dtype_size(tensor->dtype), &bytes) ||
-        bytes != lg_zip_size(file->zip, tensor->storage))
-        LG_FAIL(LEGO_EFORMAT, "%s: tensor '%s': %lld elements of %s in entry '%s' of %llu bytes", file->path,
-                tensor->name, (long long)*n_elements, lg_dtype_name(tensor->dtype),
-                lg_zip_name(file->zip, tensor->storage),
-                (unsigned long long)lg_zip_size(file->zip, tensor->storage));
+        LG_FAIL(LEGO_EFORMAT, "%s: tensor '%s': %s is not in the archive", file->path, tensor->name, place);
+    if (__builtin_mul_overflow((size_t)*n_elements, lg_dtype_size(tensor->dtype), &bytes) || bytes != have)
+        LG_FAIL(LEGO_EFORMAT, "%s: tensor '%s': %lld elements of %s in %s of %llu bytes", file->path, tensor->name,
+                (long long)*n_elements, lg_dtype_name(tensor->dtype), place, (unsigned long long)have);
+    if (id->n_items == 6)
+        LG_TRY(read_storage_view(tensor, n_elements, file, id->items[5]));
 done:
-    lg_free(name);
     return status;
 }
 
@@ -326,7 +243,7 @@ done:
     return status;
 }
 
-/* _rebuild_tensor_v2(storage, offset, size, strides, requires_grad, backward_hooks) */
+/* _rebuild_tensor_v2(storage, offset, size, strides, requires_grad, backward_hooks), _rebuild_tensor's first four */
 static lego_status read_tensor(lg_pt_tensor *tensor, const lg_pt *file, const lg_pickle_value *call)
 {
     const lg_pickle_value *offset = argument(call, 1);
@@ -383,11 +300,7 @@ lego_status lg_pt_load(lg_pt **out, const char *path, const char *key)
     *out = NULL;
     LG_TRY(LG_CALLOC(&file, 1));
     LG_TRY(LG_STRDUP(&file->path, path));
-    LG_TRY(lg_zip_open(&file->zip, path));
-    LG_TRY(LG_CALLOC(&file->storages, lg_zip_n_entries(file->zip)));
-    LG_TRY(find_folder(file));
-    LG_TRY(check_byte_order(file));
-    LG_TRY(read_pickle(file));
+    LG_TRY(lg_pt_source_open(&file->source, file->path));
     LG_TRY(find_state_dict(&dict, file, key));
     LG_TRY(read_state_dict(file, dict));
     *out = file;
@@ -403,14 +316,9 @@ void lg_pt_free(lg_pt *file)
         return;
     for (int32_t i = 0; i < file->n_tensors; i++)
         lg_free(file->tensors[i].name);
-    for (int32_t i = 0; file->storages && i < lg_zip_n_entries(file->zip); i++)
-        lg_buffer_unref(file->storages[i]);
-    lg_free(file->storages);
     lg_free(file->tensors);
     lg_free(file->others);
-    lg_pickle_free(file->pickle);
-    lg_zip_close(file->zip);
-    lg_free(file->folder);
+    lg_pt_source_free(file->source);
     lg_free(file->key);
     lg_free(file->path);
     lg_free(file);
@@ -478,20 +386,20 @@ static void gather(lego_tensor *out, const char *storage, const lg_pt_tensor *te
 
 lego_status lg_pt_read(lego_tensor *out, lg_pt *file, const lg_pt_tensor *tensor)
 {
-    lg_buffer **storage = &file->storages[tensor->storage];
+    lg_buffer *storage = NULL;
+    size_t base = 0;
     lego_status status = LEGO_OK;
 
     memset(out, 0, sizeof(*out));
-    if (!*storage)
-        LG_TRY(lg_zip_read(storage, file->zip, tensor->storage));
+    LG_TRY(lg_pt_source_read(&storage, &base, file->source, tensor->storage));
     if (is_row_major(tensor)) {
         out->dtype = tensor->dtype;
         out->shape = tensor->shape;
-        out->buffer = lg_buffer_ref(*storage);
-        out->offset = (size_t)tensor->offset * lg_dtype_size(tensor->dtype);
+        out->buffer = lg_buffer_ref(storage);
+        out->offset = base + (size_t)tensor->offset * lg_dtype_size(tensor->dtype);
     } else {
         LG_TRY(lg_tensor_init(out, tensor->dtype, &tensor->shape));
-        gather(out, lg_buffer_data(*storage), tensor);
+        gather(out, (const char *)lg_buffer_data(storage) + base, tensor);
     }
 done:
     return status;

@@ -1,5 +1,5 @@
-/* PyTorch's .pt and .pth files, as torch.save writes dictionaries of tensors: a zip archive with a pickle and the bytes
- * of each storage. */
+/* PyTorch's .pt and .pth files, as torch.save writes dictionaries of tensors: a pickle and the bytes of each storage, in a
+ * zip archive or, before torch 1.6, one after the other. */
 #ifndef LG_IMPORT_PT_FILE_H
 #define LG_IMPORT_PT_FILE_H
 
@@ -14,7 +14,7 @@ typedef struct lg_pt_tensor {
     lg_shape shape;
     int64_t strides[LEGO_MAX_DIMS];
     int64_t offset;
-    int32_t storage; /* entry of the archive */
+    int32_t storage; /* of the file */
 } lg_pt_tensor;
 
 /* Find the state dict: the dictionary from text to tensors. `key` ("ema.state_dict") says where it lies in nested ones;

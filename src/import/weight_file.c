@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "graph/graph.h"
 #include "import/pt_file.h"
+#include "import/pt_source.h"
 #include "tensor/safetensors.h"
 
 static const char *without_prefix(const char *name, const char *prefix)
@@ -69,7 +70,6 @@ done:
 
 lego_status lg_weight_file_open(lg_weight_file **out, const char *path, const char *strip_prefix, const char *key)
 {
-    static const char legacy[] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20"; /* pickled torch magic number */
     lg_weight_file *file = NULL;
     lg_buffer *bytes = NULL;
     const unsigned char *head;
@@ -82,11 +82,8 @@ lego_status lg_weight_file_open(lg_weight_file **out, const char *path, const ch
     LG_TRY(lg_buffer_map(&bytes, path));
     head = lg_buffer_data(bytes);
     size = lg_buffer_size(bytes);
-    if (size >= 4 && memcmp(head, "PK\3\4", 4) == 0) {
+    if ((size >= 4 && memcmp(head, "PK\3\4", 4) == 0) || lg_pt_is_legacy(head, size)) {
         LG_TRY(open_pt(file, path, strip_prefix, key));
-    } else if (size >= sizeof(legacy) - 1 && memcmp(head, legacy, sizeof(legacy) - 1) == 0) {
-        LG_FAIL(LEGO_EUNSUPPORTED, "%s: written by torch.save before torch 1.6 (or with its old format asked for); load "
-                "it in torch and save it again", path);
     } else if (key) {
         LG_FAIL(LEGO_EINVAL, "%s: a safetensors file has no nested dictionaries: no key '%.100s'", path, key);
     } else {

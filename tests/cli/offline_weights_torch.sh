@@ -32,6 +32,7 @@ torch.save(floats(lambda v: v.permute(*reversed(range(v.dim()))).contiguous().pe
            'strided.pt')
 torch.save(net, 'module.pt')
 torch.save(weights, 'legacy.pt', _use_new_zipfile_serialization=False)
+torch.save({'model': weights, 'ema': floats(lambda v: v.half())}, 'old_checkpoint.pt', _use_new_zipfile_serialization=False)
 torch.jit.script(net.eval()).save('script.pt')
 class Evil:
     def __reduce__(self):
@@ -49,7 +50,7 @@ compare() {
     "$python" -c "import numpy, sys; y, g = numpy.load('y.npy'), numpy.load('got.npy'); \
 e = abs(y - g).max() / abs(y).max(); sys.exit('%s: off by %g' % (sys.argv[1], e) if not e <= $2 else 0)" "$1" || exit 1
 }
-for name in plain.pth parameters.pt double.pt strided.pt; do
+for name in plain.pth parameters.pt double.pt strided.pt legacy.pt; do
     "$LEGODNN" weights fresh.json --from "$name" -q -o loaded.safetensors || exit 1
     compare "$name" 1e-4
 done
@@ -60,7 +61,10 @@ compare half.pt 5e-3
 "$LEGODNN" weights fresh.json --from bfloat16.pt -q -o loaded.safetensors || exit 1
 compare bfloat16.pt 5e-2
 
-for name in module legacy script evil; do
+"$LEGODNN" weights fresh.json --from old_checkpoint.pt --key ema -q -o loaded.safetensors || exit 1
+compare old_checkpoint.pt 5e-3
+
+for name in module old_checkpoint script evil; do
     if "$LEGODNN" weights fresh.json --from "$name.pt" -q -o refused.safetensors; then exit 1; fi
 done 2> refused
 [ ! -e executed ] || { echo "the pickle was executed"; exit 1; }

@@ -265,6 +265,170 @@ static void test_pt_file__deep_and_shared_pickles_take_no_time(void **state)
     lego_model_free(model);
 }
 
+/* --- the format before torch 1.6 --- */
+
+typedef struct legacy_storage {
+    const char *key;
+    const void *data;
+    uint64_t n_elements;
+    size_t bytes;
+} legacy_storage;
+
+static void legacy_head(pickler *p)
+{
+    memset(p, 0, sizeof(*p));
+    put(p, "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15); /* the magic number */
+    put(p, "\x80\2M\xe9\x03.", 6);                                      /* version 1001 */
+    put(p, "\x80\2}", 3);                                                /* about the machine */
+    put_text(p, "little_endian");
+    put(p, "\x88s.", 3);
+    put(p, "\x80\2", 2);
+}
+
+/* The object's pickle is done: keys and storages. */
+static void legacy_tail(pickler *p, int n, const legacy_storage *storages)
+{
+    put(p, ".\x80\2]", 4);
+    for (int i = 0; i < n; i++) {
+        put_text(p, storages[i].key);
+        put_op(p, 'a');
+    }
+    put_op(p, '.');
+    for (int i = 0; i < n; i++) {
+        put_number(p, storages[i].n_elements, 8);
+        put(p, storages[i].data, storages[i].bytes);
+    }
+}
+
+/* A tensor as torch wrote it before 0.4: a Parameter of a storage that is a part of another. */
+static void put_old_tensor(pickler *p, const char *storage, const char *key, int64_t n_elements, int64_t start, int64_t part)
+{
+    put_global(p, "torch.nn.parameter", "Parameter");
+    put_global(p, "torch._utils", "_rebuild_tensor");
+    put(p, "((U\7storage", 11);
+    put_global(p, "torch.cuda", storage);
+    put_text(p, key);
+    put(p, "U\3gpu", 5);
+    put_int(p, n_elements);
+    put_op(p, '(');
+    put_text(p, "part");
+    put_int(p, start);
+    put_int(p, part);
+    put(p, "ttQ", 3);
+    put_int(p, 1);
+    put_ints(p, 2, (int64_t[]){ 5, 64 });
+    put_ints(p, 2, (int64_t[]){ 64, 1 });
+    put(p, "tR\x85R", 4);
+    put(p, "(\x88\x89Ntb", 6); /* its state: wants a gradient, not volatile, no hooks */
+}
+
+static void test_pt_file__the_format_before_torch_1_6_is_read(void **state)
+{
+    const char *path = in_folder(state, "w.pt");
+    lego_model *model = small_model(1);
+    static float storage[1000];
+    const int64_t one = 7;
+    const legacy_storage storages[] = { { "94", &one, 1, 8 }, { "17", storage, 1000, sizeof(storage) } };
+    size_t size;
+    pickler p;
+    char *data;
+
+    for (int i = 0; i < 1000; i++)
+        storage[i] = (float)i;
+    legacy_head(&p);
+    put_ordered_dict(&p);
+    put_text(&p, "linear4.weight");
+    put_old_tensor(&p, "FloatStorage", "17", 1000, 100, 800);
+    put_op(&p, 's');
+    put_text(&p, "bn1.num_batches_tracked");
+    put_tensor(&p, &(pt_view){ "LongStorage", "94", 1, 0, 0, 0, { 0 }, { 0 } });
+    put_op(&p, 's');
+    legacy_tail(&p, 2, storages);
+    assert_ok(lg_file_write(path, p.text, p.length));
+    lg_str_dispose(&p);
+    assert_ok(load_one(model, path));
+    for (int i = 0; i < 320; i++)
+        assert_true(values_of(model, "linear4.weight")[i] == (float)(101 + i));
+    assert_survives_oom(load_one(model, path), (void)0);
+
+    /* cut and hit anywhere: an error or a model, nothing else */
+    assert_ok(lg_file_read(&data, &size, path, 1 << 20));
+    for (size_t length = 0; length < size; length += length < 1000 ? 1 : 97) {
+        write_file(*state, "cut.pt", data, length);
+        assert_true(load_one(model, in_folder(state, "cut.pt")) != LEGO_OK);
+    }
+    for (size_t at = 15; at < size && at < 1000; at++)
+        for (int bit = 0; bit < 8; bit++) {
+            data[at] = (char)(data[at] ^ 1 << bit);
+            write_file(*state, "hit.pt", data, size);
+            data[at] = (char)(data[at] ^ 1 << bit);
+            (void)load_one(model, in_folder(state, "hit.pt"));
+        }
+    lg_free(data);
+    lego_model_free(model);
+}
+
+static void test_pt_file__old_files_that_lie_are_refused(void **state)
+{
+    const char *path = in_folder(state, "w.pt");
+    lego_model *model = small_model(1);
+    static float storage[1000];
+    const struct {
+        const char *type;
+        int64_t n, start, part;
+        legacy_storage storages[2];
+        lego_status status;
+        const char *message;
+    } cases[] = {
+        { "FloatStorage", 1000, 100, 901, { { "17", storage, 1000, 4000 } }, LEGO_EFORMAT, "a part of another in an unknown way" },
+        { "FloatStorage", 1000, 100, 320, { { "17", storage, 1000, 4000 } }, LEGO_EFORMAT, "leave its storage" },
+        { "FloatStorage", 999, 0, 900, { { "17", storage, 1000, 4000 } }, LEGO_EFORMAT, "999 elements of F32 in storage '17'" },
+        { "FloatStorage", 1000, 0, 900, { { "18", storage, 1000, 4000 } }, LEGO_EUNSUPPORTED, "storage '18' is of no type" },
+        { "FloatStorage", 1000, 0, 900, { { "17", storage, 1001, 4000 } }, LEGO_EFORMAT, "ends behind the file" },
+        { "FloatStorage", 1000, 0, 900, { { "17", storage, UINT64_MAX, 4000 } }, LEGO_EFORMAT, "ends behind the file" },
+        { "FloatStorage", 1000, 0, 900, { { "17", storage, 1000, 4000 }, { "17", storage, 0, 0 } }, LEGO_EFORMAT, "twice" },
+        { "ComplexFloatStorage", 1000, 0, 900, { { "17", storage, 500, 4000 } }, LEGO_EUNSUPPORTED, "of no type that is read" },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        pickler p;
+
+        legacy_head(&p);
+        put_op(&p, '}');
+        put_text(&p, "linear4.weight");
+        put_old_tensor(&p, cases[i].type, "17", cases[i].n, cases[i].start, cases[i].part);
+        put_op(&p, 's');
+        legacy_tail(&p, cases[i].storages[1].key ? 2 : 1, cases[i].storages);
+        assert_ok(lg_file_write(path, p.text, p.length));
+        lg_str_dispose(&p);
+        assert_fails(cases[i].status, load_one(model, path));
+        assert_says(cases[i].message);
+    }
+    lego_model_free(model);
+}
+
+static void test_pt_file__quantised_and_complex_tensors_are_refused_with_the_reason(void **state)
+{
+    const char *path = in_folder(state, "w.pt");
+    lego_model *model = small_model(1);
+    static const float storage[1000];
+    pickler p;
+
+    write_one(path, &(pt_view){ "ComplexFloatStorage", "0", 500, 0, 2, 2, { 5, 64 }, { 64, 1 } }, storage, sizeof(storage));
+    assert_fails(LEGO_EUNSUPPORTED, load_one(model, path));
+    assert_says("tensor 'linear4.weight' has complex numbers");
+    pickle_start(&p);
+    put_op(&p, '}');
+    put_text(&p, "linear4.weight");
+    put_global(&p, "torch._utils", "_rebuild_qtensor");
+    put(&p, ")Rs.", 4);
+    write_pt(path, &p, storage, sizeof(storage));
+    lg_str_dispose(&p);
+    assert_fails(LEGO_EUNSUPPORTED, load_one(model, path));
+    assert_says("quantised tensors; take the weights of the float model");
+    lego_model_free(model);
+}
+
 /* --- archives --- */
 
 static void test_pt_file__strange_archives_are_refused(void **state)
@@ -293,8 +457,8 @@ static void test_pt_file__strange_archives_are_refused(void **state)
     assert_fails(LEGO_EUNSUPPORTED, load(model, path));
     assert_says("TorchScript");
     write_file(*state, "w.pt", "\x80\2\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
-    assert_fails(LEGO_EUNSUPPORTED, load(model, path));
-    assert_says("before torch 1.6");
+    assert_fails(LEGO_EFORMAT, load(model, path));
+    assert_says("ends in the middle");
     write_file(*state, "w.pt", "PK\3\4", 4);
     assert_fails(LEGO_EFORMAT, load(model, path));
     assert_says("damaged or truncated zip");
@@ -346,6 +510,9 @@ int main(void)
         folder_test(test_pt_file__strides_that_are_never_stepped_are_harmless),
         folder_test(test_pt_file__foreign_pickles_are_refused_by_name),
         folder_test(test_pt_file__deep_and_shared_pickles_take_no_time),
+        folder_test(test_pt_file__the_format_before_torch_1_6_is_read),
+        folder_test(test_pt_file__old_files_that_lie_are_refused),
+        folder_test(test_pt_file__quantised_and_complex_tensors_are_refused_with_the_reason),
         folder_test(test_pt_file__strange_archives_are_refused),
         folder_test(test_pt_file__damaged_files_are_errors),
     };

@@ -111,7 +111,7 @@ const cli_command cmd_weights = {
     .description =
         "Replaces the weights of MODEL by those of FILE, matched by name as PyTorch's state_dict has them; the\n"
         "zoo uses torchvision's names for what torchvision has. FILE is safetensors, or what\n"
-        "torch.save(model.state_dict(), FILE) or torch.save of a checkpoint wrote (torch 1.6 and later). F16, BF16\n"
+        "torch.save(model.state_dict(), FILE) or torch.save of a checkpoint wrote, in any version of torch. F16, BF16\n"
         "and F64 become F32.\n"
         "\n"
         "Every weight of the model must be in FILE with its shape, and nothing else but batch counters: else all\n"
