@@ -1,5 +1,6 @@
 /* extract/: blocks against the reference's tables, against brute force, on random graphs; what extract refuses. */
 #include "support/couplings.h"
+#include "support/volumes.h"
 #include "support/exact.h"
 #include "support/graphs.h"
 
@@ -210,8 +211,10 @@ static void test_extract__blocks_of_random_graphs_are_valid(void **state)
 {
     int n_found = 0;
 
-    for (uint64_t seed = 0; seed < 160; seed++) {
-        lg_graph *graph = seed < 120 ? make_any_graph(seed) : make_coupled_graph(seed);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        lg_graph *graph = seed < 120   ? make_any_graph(seed)
+                          : seed < 160 ? make_coupled_graph(seed)
+                                       : make_volume_graph(seed);
 
         for (int mode = LEGO_BLOCK_MODE_AUTO; mode <= LEGO_BLOCK_MODE_MTM; mode++)
             for (int wide = 0; wide < 2; wide++) {

@@ -1,5 +1,5 @@
 /* prune/: the sparsity asked for is the sparsity got, the right channels stay, criteria against plain arithmetic. */
-#include "support/graphs.h"
+#include "support/volumes.h"
 
 #include <math.h>
 
@@ -166,8 +166,12 @@ static void test_prune__bad_sparsities_are_refused(void **state)
 /* Whatever the widths, the flags obey them and every rule: the pruned graph exists and has these widths. */
 static void test_prune__selections_of_random_graphs_apply(void **state)
 {
-    for (uint64_t seed = 0; seed < 200; seed++) {
-        lg_graph *graph = seed % 2 ? make_wide_graph(seed) : make_random_graph(seed), *pruned;
+    static const lego_criterion criteria[] = { LEGO_CRITERION_L1, LEGO_CRITERION_L2, LEGO_CRITERION_BN_SCALE,
+                                               LEGO_CRITERION_FPGM, LEGO_CRITERION_RANDOM };
+
+    for (uint64_t seed = 0; seed < 240; seed++) {
+        lg_graph *graph = seed >= 200 ? make_volume_graph(seed) : seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
+        lg_graph *pruned;
         lg_channels *channels = analyze(graph, 1);
         int32_t n_units = lg_channels_n_units(channels);
         lg_prune_width *widths;
@@ -177,7 +181,8 @@ static void test_prune__selections_of_random_graphs_apply(void **state)
         assert_ok(LG_CALLOC(&widths, lg_channels_n_groups(channels)));
         assert_ok(LG_CALLOC(&scores, n_units));
         assert_ok(LG_CALLOC(&keep, n_units));
-        assert_ok(lg_prune_scores(scores, &(lg_prune_rank){ LEGO_CRITERION_RANDOM, seed, NULL }, channels, graph));
+        assert_ok(lg_prune_scores(scores, &(lg_prune_rank){ seed >= 200 ? criteria[seed % 5] : LEGO_CRITERION_RANDOM, seed,
+                                                            NULL }, channels, graph));
         assert_ok(lg_prune_widths(widths, channels, 0.2 + 0.1 * (double)(seed % 7), 0));
         assert_ok(lg_prune_select(keep, channels, widths, scores));
         for (size_t g = 0; g < lg_channels_n_groups(channels); g++) {
