@@ -259,11 +259,14 @@ done:
     return status;
 }
 
-/* Row-major convolution is the way out when nothing better exists; measuring it every time would be wasted. */
+/* The way out when nothing better exists: row-major convolution, which to measure every time would be wasted, and the plain
+ * C of layers, which no kernel made for the purpose is slower than. */
 static int is_last_resort(const lg_step_options *options, int index)
 {
     const lg_candidate *candidate = &options->candidates[index];
 
+    if (options->work.kind == LG_WORK_LINEAR)
+        return candidate->method == LG_METHOD_HOST;
     return options->work.kind == LG_WORK_CONV && candidate->in == LG_LAYOUT_PLAIN && candidate->out == LG_LAYOUT_PLAIN;
 }
 

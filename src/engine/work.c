@@ -235,9 +235,7 @@ static void set_plain(lg_work *work, const lg_program *program, const lg_step *s
     for (int in = 0; in < LG_N_LAYOUTS; in++)
         for (int out = 0; out < LG_N_LAYOUTS; out++) {
             double *us = &work->plain_us[in][out];
-            *us = (step->kind == LG_STEP_CONV && !lg_work_has_depth(work)) || step->kind == LG_STEP_LINEAR
-                      ? INFINITY /* the kernel library always has one */
-                      : lg_plain_us(program, step, (lg_layout)in, (lg_layout)out, block);
+            *us = lg_plain_us(program, step, (lg_layout)in, (lg_layout)out, block);
             if (work->kind != LG_WORK_HOST)
                 *us *= GUESS_HANDICAP;
         }

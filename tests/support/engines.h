@@ -25,7 +25,9 @@ static inline double error_of(const float *got, const double *expected, int64_t 
 
     for (int64_t i = 0; i < n; i++) {
         const double difference = fabs(got[i] - expected[i]);
-        worst = fmax(worst, isnan(difference) ? INFINITY : difference);
+        if (isnan(difference))
+            return INFINITY;
+        worst = fmax(worst, difference);
         largest = fmax(largest, fabs(expected[i]));
     }
     return worst / largest;
