@@ -176,6 +176,8 @@ lego_status lg_program_create(lg_program **out, const lg_graph *graph, int64_t b
         LG_TRY(lg_lower_node(&low, &graph->nodes[i]));
     for (int32_t i = 0; i < graph->n_outputs; i++)
         low.program->outputs[low.program->n_outputs++] = low.cell_of[graph->outputs[i]];
+    if (!exact)
+        LG_TRY(lg_program_drop_unread(low.program));
     find_lifetimes(low.program);
 
     *out = low.program;

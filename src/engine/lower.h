@@ -66,6 +66,7 @@ typedef struct lg_step {
     int32_t residual;   /* cell added before the activation, LG_NONE: no sum. CONV and LINEAR only */
     lg_act act;
     lg_binary_kind binary;
+    int turned;         /* MATMUL: the second operand's last two axes are swapped, (...,P,K) */
     int64_t shuffle_groups; /* channel i * (C/groups) + k moves to k * groups + i */
     lg_attrs attrs;     /* of the node; of a split's outputs: `slice` */
     lego_tensor weight; /* CONV (K,C/groups,R,S), CONV_TRANSPOSE (C,K/groups,R,S), LINEAR (K,C), PRELU (C) or (1), CONSTANT */
@@ -86,6 +87,8 @@ typedef struct lg_program {
 /* `exact`: no folding and no fusion, one step a node, so that results are those of the graph as written. */
 lego_status lg_program_create(lg_program **out, const lg_graph *graph, int64_t batch, int exact);
 void lg_program_free(lg_program *program);
+/* Take steps away whose output nobody reads: constants that became biases, axes that a product swaps itself. */
+lego_status lg_program_drop_unread(lg_program *program);
 /* Of the step with the most. */
 int32_t lg_program_max_inputs(const lg_program *program);
 

@@ -3,6 +3,7 @@
  *   batch_norm        into a layer (scales rows of the weight, moves the bias)
  *   activations       into the step before, as its activation
  *   add               into the later of its two operands, as its residual sum; of a constant, as its bias
+ *   a swap of the last two axes   into the matrix product that reads it as its second operand
  *   dropout, flatten, reshape   into nothing: another name, another shape of the same data
  * A split becomes one slice an output; a mean over all spatial axes is the pool it is.
  *
@@ -227,6 +228,36 @@ static lego_status lower_view(lowering *low, const lg_node *node)
     return lg_lower_cell(&low->cell_of[node->outputs[0]], low, node->outputs[0], base);
 }
 
+/* The last two axes, and only these. */
+static int swaps_last(const lg_step *step)
+{
+    const lg_dims *order = &step->attrs.permute.order;
+
+    if (step->kind != LG_STEP_PERMUTE || order->n < 2)
+        return 0;
+    for (int64_t i = 0; i < order->n; i++)
+        if (order->dims[i] != (i + 2 < order->n ? i + 1 : i + 2 == order->n ? order->n : order->n - 1))
+            return 0;
+    return 1;
+}
+
+/* The product reads its second operand as it lies before its last axes were swapped. */
+static lego_status lower_matmul(lowering *low, const lg_node *node)
+{
+    const lg_step *before = lg_lower_producer(low, node->inputs[1]);
+    const int32_t from = before && swaps_last(before) ? before->inputs[0] : LG_NONE;
+    lg_step *step;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_lower_step(&step, low, node, LG_STEP_MATMUL));
+    if (from != LG_NONE) {
+        step->inputs[1] = from;
+        step->turned = 1;
+    }
+done:
+    return status;
+}
+
 static lego_status lower_split(lowering *low, const lg_node *node)
 {
     int64_t start = 0;
@@ -347,7 +378,7 @@ lego_status lg_lower_node(lowering *low, const lg_node *node)
     case LG_OP_DIV:
         return lower_binary(low, node, LG_BINARY_DIV);
     case LG_OP_MATMUL:
-        return lg_lower_step(&step, low, node, LG_STEP_MATMUL);
+        return lower_matmul(low, node);
     case LG_OP_SOFTMAX:
         return lg_lower_step(&step, low, node, LG_STEP_SOFTMAX);
     case LG_OP_MAX_POOL:

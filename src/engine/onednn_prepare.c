@@ -229,6 +229,48 @@ static dnnl_status_t prepare_reorder(dnnl_primitive_desc_t *pd, lg_kernel *kerne
     return status;
 }
 
+/* Strides of axes in memory: row-major, or with axis 1 innermost. */
+static void strides_of(dnnl_dims_t strides, int n_dims, const dnnl_dims_t dims, lg_layout layout)
+{
+    int64_t stride = 1;
+
+    if (layout == LG_LAYOUT_NHWC) {
+        strides[1] = stride;
+        stride *= dims[1];
+    }
+    for (int i = n_dims - 1; i >= 0; i--) {
+        if (layout == LG_LAYOUT_NHWC && i == 1)
+            continue;
+        strides[i] = stride;
+        stride *= dims[i];
+    }
+}
+
+/* Both sides described by the output's axes: what differs is how they lie. */
+static dnnl_status_t prepare_permute(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
+{
+    const lg_work *work = &kernel->work;
+    const int n = work->permuted.n_dims;
+    dnnl_dims_t from = { 0 }, to = { 0 }, from_strides = { 0 }, to_strides = { 0 }, strides = { 0 };
+    dnnl_status_t status;
+
+    for (int i = 0; i < n; i++)
+        from[i] = i == 0 ? work->in[0] : work->permuted.dims[i];
+    for (int i = 0; i < n; i++)
+        to[i] = from[i == 0 ? 0 : work->order.dims[i - 1]];
+    strides_of(from_strides, n, from, kernel->candidate.in);
+    strides_of(to_strides, n, to, kernel->candidate.out);
+    for (int i = 0; i < n; i++)
+        strides[i] = from_strides[i == 0 ? 0 : work->order.dims[i - 1]];
+    status = desc_create_strided(&kernel->in, n, to, strides);
+    if (status == dnnl_success)
+        status = desc_create_strided(&kernel->out, n, to, to_strides);
+    if (status == dnnl_success)
+        status = dnnl_reorder_primitive_desc_create(pd, arg(&kernel->in), kernel->lib->engine, arg(&kernel->out),
+                                                    kernel->lib->engine, attr);
+    return status;
+}
+
 static dnnl_status_t prepare_matmul(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
 {
     const int64_t *in = kernel->work.in, *out = kernel->work.out;
@@ -236,7 +278,7 @@ static dnnl_status_t prepare_matmul(dnnl_primitive_desc_t *pd, lg_kernel *kernel
     dnnl_status_t status = desc_create(&kernel->in, 3, a, dnnl_abc);
 
     if (status == dnnl_success)
-        status = desc_create(&kernel->in2, 3, b, dnnl_abc);
+        status = desc_create(&kernel->in2, 3, b, kernel->work.turned ? dnnl_acb : dnnl_abc);
     if (status == dnnl_success)
         status = desc_create(&kernel->out, 3, c, dnnl_abc);
     if (status == dnnl_success)
@@ -329,6 +371,8 @@ dnnl_status_t lg_onednn_prepare(lg_kernel *kernel)
             status = prepare_layer(&pd, kernel, attr);
         else if (work->kind == LG_WORK_REORDER)
             status = prepare_reorder(&pd, kernel, attr);
+        else if (work->kind == LG_WORK_PERMUTE)
+            status = prepare_permute(&pd, kernel, attr);
         else if (work->kind == LG_WORK_MATMUL)
             status = prepare_matmul(&pd, kernel, attr);
         else if (work->kind == LG_WORK_SOFTMAX)

@@ -45,6 +45,11 @@ static inline dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t
     return dnnl_memory_desc_init_by_tag(out, n_dims, dims, dnnl_f32, tag);
 }
 
+static inline dnnl_status_t desc_create_strided(desc *out, int n_dims, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_init_by_strides(out, n_dims, dims, dnnl_f32, strides);
+}
+
 static inline void desc_free(desc *d)
 {
     memset(d, 0, sizeof(*d));
@@ -227,6 +232,11 @@ static inline const_dnnl_memory_desc_t arg(const desc *d)
 static inline dnnl_status_t desc_create(desc *out, int n_dims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
 {
     return dnnl_memory_desc_create_with_tag(out, n_dims, dims, dnnl_f32, tag);
+}
+
+static inline dnnl_status_t desc_create_strided(desc *out, int n_dims, const dnnl_dims_t dims, const dnnl_dims_t strides)
+{
+    return dnnl_memory_desc_create_with_strides(out, n_dims, dims, dnnl_f32, strides);
 }
 
 static inline void desc_free(desc *d)

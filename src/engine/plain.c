@@ -219,10 +219,8 @@ static size_t scratch_bytes(const lg_program *program, const lg_step *step)
         return (size_t)lg_step_channels(step) * sizeof(double);
     case LG_STEP_AFFINE:
         return (size_t)lg_step_channels(step) * 2 * sizeof(double);
-    case LG_STEP_MATMUL: {
-        const lg_shape *b = &program->cells[step->inputs[1]].shape;
-        return (size_t)b->dims[b->n_dims - 1] * sizeof(double);
-    }
+    case LG_STEP_MATMUL:
+        return (size_t)out->dims[out->n_dims - 1] * sizeof(double);
     case LG_STEP_AVG_POOL: /* sums of a pixel's lanes */
     case LG_STEP_ADAPTIVE_AVG_POOL:
         return lanes * sizeof(double);

@@ -132,20 +132,23 @@ void LG_PLAIN(layer)(const lg_plain_call *call)
         convolve(call);
 }
 
-/* a (...,M,K) times b (...,K,P) -> y (...,M,P) */
+/* a (...,M,K) times b (...,K,P), or (...,P,K) where it is turned -> y (...,M,P) */
 void LG_PLAIN(matmul)(const lg_plain_call *call)
 {
     const lg_shape *a = &call->program->cells[call->step->inputs[0]].shape;
-    const lg_shape *b = &call->program->cells[call->step->inputs[1]].shape;
-    const int64_t rows = a->dims[a->n_dims - 2], n_in = a->dims[a->n_dims - 1], n_out = b->dims[b->n_dims - 1];
+    const int64_t rows = a->dims[a->n_dims - 2], n_in = a->dims[a->n_dims - 1];
+    const int64_t n_out = call->program->cells[call->step->output].shape.dims[a->n_dims - 1];
     double *sums = call->scratch;
 
     for (int64_t row = call->first; row < call->end; row++) {
         const float *right = call->inputs[1] + row / rows * n_in * n_out;
         for (int64_t k = 0; k < n_out; k++)
             sums[k] = 0.0;
-        for (int64_t c = 0; c < n_in; c++)
+        for (int64_t c = 0; c < n_in && !call->step->turned; c++)
             multiply_add(sums, call->inputs[0][row * n_in + c], right + c * n_out, n_out);
+        for (int64_t k = 0; k < n_out && call->step->turned; k++)
+            for (int64_t c = 0; c < n_in; c++)
+                sums[k] += (double)call->inputs[0][row * n_in + c] * right[k * n_in + c];
         for (int64_t k = 0; k < n_out; k++)
             call->y[row * n_out + k] = (float)sums[k];
     }

@@ -141,6 +141,43 @@ void lg_program_free(lg_program *program)
     lg_free(program);
 }
 
+lego_status lg_program_drop_unread(lg_program *program)
+{
+    uint8_t *read = NULL; /* base cells */
+    int32_t kept = 0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(LG_CALLOC(&read, program->n_cells));
+    for (int32_t i = 0; i < program->n_outputs; i++)
+        read[program->cells[program->outputs[i]].base] = 1;
+    for (int32_t i = program->n_steps - 1; i >= 0; i--) {
+        const lg_step *step = &program->steps[i];
+        if (!read[program->cells[step->output].base])
+            continue;
+        for (int32_t k = 0; k < step->n_inputs; k++)
+            read[program->cells[step->inputs[k]].base] = 1;
+        if (step->residual != LG_NONE)
+            read[program->cells[step->residual].base] = 1;
+    }
+    for (int32_t i = 0; i < program->n_steps; i++) {
+        lg_step *step = &program->steps[i];
+        lg_cell *cell = &program->cells[step->output];
+        if (!read[cell->base]) {
+            step_dispose(step);
+            cell->first = -1;
+            continue;
+        }
+        cell->first = kept;
+        if (kept < i)
+            program->steps[kept] = *step;
+        kept++;
+    }
+    program->n_steps = kept;
+done:
+    lg_free(read);
+    return status;
+}
+
 int32_t lg_program_max_inputs(const lg_program *program)
 {
     int32_t most = 0;

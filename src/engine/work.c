@@ -148,6 +148,7 @@ static void set_matmul(lg_work *work, const lg_program *program, const lg_step *
              out->dims[last - 1]);
     set_flat(work->in, work->out[0], work->out[1]);
     work->in[3] = a->dims[last];
+    work->turned = step->turned;
     work->out[3] = out->dims[last];
 }
 
@@ -184,6 +185,17 @@ static void set_layer_norm(lg_work *work, const lg_program *program, const lg_st
     set_flat(work->out, cell->elements / n, n);
 }
 
+static void set_permute(lg_work *work, const lg_program *program, const lg_step *step)
+{
+    work->kind = LG_WORK_PERMUTE;
+    work->permuted = program->cells[step->inputs[0]].shape;
+    work->permuted.dims[0] = 1; /* in[0] has it */
+    work->order = step->attrs.permute.order;
+    work->layouts = 1u << LG_LAYOUT_PLAIN;
+    if (lg_cell_axes(&program->cells[step->output]) > 0)
+        work->layouts |= 1u << LG_LAYOUT_NHWC;
+}
+
 static void set_step(lg_work *work, const lg_program *program, const lg_step *step)
 {
     switch (step->kind) {
@@ -193,6 +205,9 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
         break;
     case LG_STEP_MATMUL:
         set_matmul(work, program, step);
+        break;
+    case LG_STEP_PERMUTE:
+        set_permute(work, program, step);
         break;
     case LG_STEP_SOFTMAX:
         set_softmax(work, program, step);
@@ -396,6 +411,12 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
             if (work->layouts & (1u << layout))
                 candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, (lg_layout)layout };
         break;
+    case LG_WORK_PERMUTE:
+        for (int in = 0; in < LG_N_LAYOUTS; in++)
+            for (int out = 0; out < LG_N_LAYOUTS; out++)
+                if ((work->layouts >> in & 1) && (work->layouts >> out & 1))
+                    candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)in, (lg_layout)out };
+        break;
     case LG_WORK_HOST:
         break;
     default:
@@ -420,6 +441,17 @@ static void list(char *text, size_t size, const int64_t *values, int first, int 
                                        (long long)values[i]);
 }
 
+/* " of 12x197x64 as 2,1,3" */
+static void format_order(char *text, size_t size, const lg_work *work)
+{
+    size_t n = 0;
+
+    for (int i = 1; i < work->permuted.n_dims && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%lld", i > 1 ? "x" : " of ", (long long)work->permuted.dims[i]);
+    for (int64_t i = 0; i < work->order.n && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%lld", i > 0 ? "," : " as ", (long long)work->order.dims[i]);
+}
+
 lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
 {
     static const char *const kinds[] = {
@@ -433,12 +465,14 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         [LG_WORK_MAX_POOL] = "max_pool",
         [LG_WORK_AVG_POOL] = "avg_pool",
         [LG_WORK_HOST] = "host",
+        [LG_WORK_PERMUTE] = "permute",
         [LG_WORK_REORDER] = "reorder",
     };
     static const char *const binaries[] = { "add", "sub", "mul", "div" };
     const lg_sliding *w = &work->window;
     const int first = lg_work_has_depth(work) ? 0 : 1; /* images: without the depth */
     char in[112], out[112], kernel[64], stride[64], dilation[64], before[64], after[64], act[64] = "", norm[64] = "";
+    char order[24 * LEGO_MAX_DIMS] = "";
 
     if (work->act.a != 0.0f || work->act.b != 0.0f)
         snprintf(act, sizeof(act), " %s %g,%g", lg_act_name(work->act.kind), work->act.a, work->act.b);
@@ -446,6 +480,8 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         snprintf(act, sizeof(act), " %s", lg_act_name(work->act.kind));
     if (work->kind == LG_WORK_LAYER_NORM)
         snprintf(norm, sizeof(norm), " eps %a%s", work->eps, work->scales ? " scaled" : "");
+    if (work->kind == LG_WORK_PERMUTE)
+        format_order(order, sizeof(order), work);
     list(in, sizeof(in), work->in, first, 2, "x");
     list(out, sizeof(out), work->out, first, 2, "x");
     list(kernel, sizeof(kernel), w->kernel, first, 0, "x");
@@ -453,10 +489,10 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
     list(dilation, sizeof(dilation), w->dilation, first, 0, "x");
     list(before, sizeof(before), w->before, first, 0, ",");
     list(after, sizeof(after), w->after, first, 0, ",");
-    return lg_key_format(key, "%s %s>%s %s s%s d%s p%s,%s g%lld%s%s%s%s",
+    return lg_key_format(key, "%s %s>%s %s s%s d%s p%s,%s g%lld%s%s%s%s%s%s",
                          work->kind == LG_WORK_BINARY ? binaries[work->binary] : kinds[work->kind], in, out, kernel,
                          stride, dilation, before, after, (long long)work->groups, work->exclude_pad ? " inside" : "",
-                         work->residual ? " sum" : "", act, norm);
+                         work->residual ? " sum" : "", work->turned ? " turned" : "", act, norm, order);
 }
 
 lego_status lg_candidate_format(char key[LG_KEY_MAX], const lg_candidate *candidate)

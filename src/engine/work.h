@@ -28,6 +28,7 @@ typedef enum lg_work_kind {
     LG_WORK_MAX_POOL,
     LG_WORK_AVG_POOL,
     LG_WORK_HOST,    /* a step that only plain C computes */
+    LG_WORK_PERMUTE, /* of the axes in `permuted` */
     LG_WORK_REORDER  /* in.layout -> out.layout; equal layouts: a copy */
 } lg_work_kind;
 
@@ -43,9 +44,12 @@ typedef struct lg_work {
     int residual;      /* out += what lies there */
     lg_binary_kind binary;
     lg_act act;
+    int turned;        /* MATMUL: in2 (B,P,K) */
     int scales;        /* LAYER_NORM: has weights */
     double eps;        /* LAYER_NORM */
     unsigned layouts;  /* SOFTMAX: bits of those in which a row's elements are neighbours */
+    lg_shape permuted; /* PERMUTE: the input, its batch 1; output axis i + 1 is input axis order[i] */
+    lg_dims order;
     double plain_us[LG_N_LAYOUTS][LG_N_LAYOUTS]; /* guess for plain C, from layout to layout; INFINITY: it has no kernel */
 } lg_work;
 
