@@ -1,7 +1,8 @@
 /* tune.c: what each way to do a piece of work costs, in microseconds.
  *
  * Costs live in the cache under the engine, the thread count and the work's text, and travel in device profiles. What
- * is not known is measured (autotune: the best of a few runs on memory of its own) or guessed.
+ * is not known is measured (autotune: the best of a few runs on memory of its own) or guessed. Plain C's are calculated
+ * from those of another machine and the speed of copying on both.
  *
  * What newcomers get wrong: a kernel that runs again and again finds its weights in the cache; in a model whose weights
  * exceed the cache it never does, and Winograd, with its two to four times larger weights, may lose there what it won
@@ -23,6 +24,9 @@
 #define SMALL_WEIGHTS 262144  /* bytes: they stay in the cache whatever the rest does */
 #define COLD_RUNS 4
 #define PROBE_SAMPLES 8
+#define COPY_BYTES 802816  /* of which plain C's costs (plain.c) were measured; it copied them in COPY_US */
+#define COPY_US 16.8
+#define COPY_RUNS 20
 #define MAX_CACHE_BYTES ((size_t)32 << 20) /* one core's fair share of a last-level cache, and the guess without one */
 
 static lego_status work_key(char key[LG_KEY_MAX], const lg_tuner *tuner, const lg_work *work)
@@ -170,6 +174,32 @@ done:
     return status;
 }
 
+/* How many times as long as where its costs were measured plain C takes here: as copying does. 1 until it is measured. */
+static lego_status plain_scale(double *scale, lg_tuner *tuner)
+{
+    static const char how[] = "memcpy";
+    double us = INFINITY;
+    char key[LG_KEY_MAX];
+    lego_status status = LEGO_OK;
+
+    *scale = 1.0;
+    LG_TRY(lg_key_format(key, "copy of %d bytes", COPY_BYTES));
+    if (!lg_cache_cost(&us, tuner->cache, key, how)) {
+        if (!tuner->measure)
+            goto done;
+        LG_TRY(grow(&tuner->area, &tuner->area_bytes, (size_t)2 * COPY_BYTES));
+        for (int i = 0; i < COPY_RUNS; i++) {
+            const uint64_t start = lg_clock_thread_ns();
+            memcpy((char *)tuner->area + COPY_BYTES, tuner->area, COPY_BYTES);
+            us = fmin(us, (double)(lg_clock_thread_ns() - start) / 1e3);
+        }
+        LG_TRY(lg_cache_set_cost(tuner->cache, key, how, us));
+    }
+    *scale = fmin(fmax(us / COPY_US, 0.1), 100.0);
+done:
+    return status;
+}
+
 /* --- costs --- */
 
 /* The cost as measured, now or before. */
@@ -177,7 +207,7 @@ static lego_status measured_cost(double *us, lg_tuner *tuner, const lg_work *wor
                                  double best_us)
 {
     char key[LG_KEY_MAX], warm_key[LG_KEY_MAX], cold_key[LG_KEY_MAX];
-    double warm_us, cold_us;
+    double warm_us, cold_us, scale;
     lego_status status = LEGO_OK;
 
     LG_TRY(work_key(key, tuner, work));
@@ -186,7 +216,11 @@ static lego_status measured_cost(double *us, lg_tuner *tuner, const lg_work *wor
     if (!lg_cache_cost(&warm_us, tuner->cache, key, warm_key)) {
         if (!tuner->measure || candidate->method == LG_METHOD_HOST) {
             *us = lg_work_estimate(work, candidate, tuner->block, tuner->n_threads, tuner->cold_share);
-            return LEGO_OK;
+            if (candidate->method == LG_METHOD_HOST) {
+                LG_TRY(plain_scale(&scale, tuner));
+                *us *= scale;
+            }
+            goto done;
         }
         LG_TRY(measure(&warm_us, &cold_us, tuner, work, candidate, best_us));
         LG_TRY(lg_cache_set_cost(tuner->cache, key, cold_key, cold_us));
