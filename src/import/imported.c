@@ -61,11 +61,13 @@ done:
     return status;
 }
 
-lego_status lg_imported_check(lg_graph *graph, const char *path)
+lego_status lg_imported_check(lg_graph **graph, const char *path)
 {
-    lego_status status = lg_graph_validate(graph);
+    lego_status status = lg_graph_validate(*graph);
 
     if (status == LEGO_OK)
-        status = lg_graph_check_finite(graph);
+        status = lg_graph_check_finite(*graph);
+    if (status == LEGO_OK)
+        status = lg_imported_widen(graph);
     return status == LEGO_EINVAL ? lg_error(LEGO_EFORMAT, "%s: %s", path, lego_last_error()) : status;
 }

@@ -12,7 +12,10 @@ const lego_import_input *lg_imported_shape(const lego_import_options *options, c
 /* LEGO_EINVAL if a shape is given for none of the file's inputs, called `names`. */
 lego_status lg_imported_check_shapes(const lego_import_options *options, const char *path, int64_t n_names,
                                      const char *const *names);
-/* Validate what was imported. What is wrong with it then is wrong in the file: LEGO_EFORMAT naming it. */
-lego_status lg_imported_check(lg_graph *graph, const char *path);
+/* Validate what was imported and widen it. What is wrong with it then is wrong in the file: LEGO_EFORMAT naming it. */
+lego_status lg_imported_check(lg_graph **graph, const char *path);
+/* widen.c: a graph that computes the same, in which values over one spatial axis stay images between the layers that slide
+ * over them. */
+lego_status lg_imported_widen(lg_graph **graph);
 
 #endif

@@ -423,7 +423,7 @@ static lego_status set_outputs(lg_onnx *import)
             LG_FAIL(LEGO_EUNSUPPORTED, "%s: output '%s' is a constant", import->path, value->name);
         LG_TRY(add_output(import, value));
     }
-    LG_TRY(lg_imported_check(import->graph, import->path));
+    LG_TRY(lg_imported_check(&import->graph, import->path));
 done:
     return status;
 }

@@ -196,6 +196,8 @@ lego_status lg_onnx_emit_filled(int32_t *out, lg_onnx_node *node, const lg_shape
 /* A value of extents 1 repeated to those of `to`, which is otherwise the same place. */
 lego_status lg_onnx_repeat(int32_t *value, lg_onnx_node *node, const lg_place *from, const lg_place *to);
 /* A reshape to the axes behind the batch. */
+/* A reshape beside the node itself, called "<node>/what". */
+lego_status lg_onnx_emit_form(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape, const char *what);
 lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape);
 /* Constants around input 0: as many in front of each dim of the file's value, then behind. */
 lego_status lg_onnx_pad_anywhere(lg_onnx_node *node, const int64_t *pads, double number);

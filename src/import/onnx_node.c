@@ -537,15 +537,30 @@ lego_status lg_onnx_emit_helper(int32_t *out, lg_onnx_node *node, lg_op_kind kin
     return emit_named(out, node, name, kind, attrs, 1, &input, 0, NULL);
 }
 
+/* "of/what", or the node's next name where the file has that already. */
+static char *part_name(lg_onnx_node *node, const char *of, const char *what)
+{
+    char *name = lg_asprintf("%s/%s", of, what);
+
+    if (!name || lg_name_map_find(&node->import->node_names, name) == LG_NONE)
+        return name;
+    lg_free(name);
+    return next_name(node);
+}
+
 lego_status lg_onnx_emit_constant(int32_t *out, lg_onnx_node *node, int32_t weight)
 {
-    char *name = lg_asprintf("%s/constant", node->import->graph->weights[weight].name);
+    char *name = part_name(node, node->import->graph->weights[weight].name, "constant");
 
-    if (name && lg_name_map_find(&node->import->node_names, name) != LG_NONE) {
-        lg_free(name);
-        name = next_name(node);
-    }
     return emit_named(out, node, name, LG_OP_CONSTANT, NULL, 0, NULL, 1, &weight);
+}
+
+lego_status lg_onnx_emit_form(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape, const char *what)
+{
+    lg_attrs attrs = lg_onnx_defaults(LG_OP_RESHAPE);
+
+    attrs.reshape.shape = *shape;
+    return emit_named(out, node, part_name(node, node->name, what), LG_OP_RESHAPE, &attrs, 1, &input, 0, NULL);
 }
 
 lego_status lg_onnx_emit(int32_t *out, lg_onnx_node *node, lg_op_kind kind, const lg_attrs *attrs, int32_t input)

@@ -34,7 +34,7 @@ static lego_status enter(int32_t *x, int *n_spatial, lg_onnx_node *node)
                 (int)shape->n_dims, 2 + LG_MAX_AXES);
     if (*n_spatial == 1) {
         const lg_dims wide = { 3, { shape->dims[1], 1, shape->dims[2] } };
-        LG_TRY(lg_onnx_emit_reshape(x, node, *x, &wide));
+        LG_TRY(lg_onnx_emit_form(x, node, *x, &wide, "wide"));
     }
 done:
     return status;
@@ -48,7 +48,7 @@ static lego_status leave(lg_onnx_node *node, int32_t y, int n_spatial)
 
     if (n_spatial == 1) {
         const lg_dims narrow = { 2, { shape->dims[1], shape->dims[3] } };
-        LG_TRY(lg_onnx_emit_reshape(&y, node, y, &narrow));
+        LG_TRY(lg_onnx_emit_form(&y, node, y, &narrow, "narrow"));
     }
     LG_TRY(lg_onnx_finish(node, 0, y));
 done:

@@ -213,7 +213,7 @@ static lego_status set_outputs(lg_script_import *import)
 
     for (int32_t i = 0; i < import->script->n_outputs; i++)
         LG_TRY(lg_graph_add_output(import->graph, import->values[import->script->outputs[i]]));
-    LG_TRY(lg_imported_check(import->graph, import->path));
+    LG_TRY(lg_imported_check(&import->graph, import->path));
 done:
     return status;
 }

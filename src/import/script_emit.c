@@ -162,10 +162,10 @@ lg_attrs lg_script_defaults(lg_op_kind kind)
     return lg_op_of_kind(kind)->defaults;
 }
 
-lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
-                           const int32_t *inputs, int n_weights, const int32_t *weights)
+/* Append a node of this name (NULL: out of memory), which it takes over. */
+static lego_status emit_named(int32_t *out, lg_script_at *at, char *name, lg_op_kind kind, const lg_attrs *attrs,
+                              int n_inputs, const int32_t *inputs, int n_weights, const int32_t *weights)
 {
-    char *name = at->n_emitted == 0 ? lg_strdup(at->name) : lg_asprintf("%s#%d", at->name, (int)at->n_emitted + 1);
     lego_status status = LEGO_OK;
 
     *out = LG_NONE;
@@ -173,9 +173,23 @@ lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, cons
         LG_FAIL(LEGO_ENOMEM, "out of memory naming node '%s'", at->name);
     LG_TRY(lg_graph_add_node(out, at->import->graph, lg_op_for(kind, at->import->graph, n_inputs, inputs)->name, name,
                              attrs, n_inputs, inputs, n_weights, weights));
-    at->n_emitted++;
 done:
     lg_free(name);
+    return status;
+}
+
+/* The first has the name of the operator. */
+static char *next_name(const lg_script_at *at)
+{
+    return at->n_emitted == 0 ? lg_strdup(at->name) : lg_asprintf("%s#%d", at->name, (int)at->n_emitted + 1);
+}
+
+lego_status lg_script_emit(int32_t *out, lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs, int n_inputs,
+                           const int32_t *inputs, int n_weights, const int32_t *weights)
+{
+    const lego_status status = emit_named(out, at, next_name(at), kind, attrs, n_inputs, inputs, n_weights, weights);
+
+    at->n_emitted += status == LEGO_OK;
     return status;
 }
 
@@ -492,9 +506,18 @@ int lg_script_axes_of(int n_spatial)
     return n_spatial == 1 ? 2 : n_spatial;
 }
 
-lego_status lg_script_enter(int32_t *value, int *n_spatial, lg_script_at *at)
+/* A reshape beside the operator itself. */
+static lego_status emit_form(int32_t *value, lg_script_at *at, const lg_dims *shape, const char *what)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
+    const int32_t input = *value;
+
+    attrs.reshape.shape = *shape;
+    return emit_named(value, at, lg_asprintf("%s/%s", at->name, what), LG_OP_RESHAPE, &attrs, 1, &input, 0, NULL);
+}
+
+lego_status lg_script_enter(int32_t *value, int *n_spatial, lg_script_at *at)
+{
     const lg_shape *shape;
     lego_status status = LEGO_OK;
 
@@ -503,9 +526,8 @@ lego_status lg_script_enter(int32_t *value, int *n_spatial, lg_script_at *at)
     *n_spatial = shape->n_dims - 2;
     if (*n_spatial < 1 || *n_spatial > LG_MAX_AXES)
         return lg_script_unsupported("a value of %d axes; 3 to %d are supported", (int)shape->n_dims, 2 + LG_MAX_AXES);
-    attrs.reshape.shape = (lg_dims){ 3, { shape->dims[1], 1, shape->dims[2] } };
     if (*n_spatial == 1)
-        LG_TRY(lg_script_emit_unary(value, at, LG_OP_RESHAPE, &attrs, *value));
+        LG_TRY(emit_form(value, at, &(lg_dims){ 3, { shape->dims[1], 1, shape->dims[2] } }, "wide"));
 done:
     return status;
 }
@@ -528,12 +550,10 @@ lego_status lg_script_pads(int64_t *out, const lg_script_at *at, int i, int n_sp
 lego_status lg_script_leave(lg_script_at *at, int32_t value, int n_spatial)
 {
     const lg_shape *shape = lg_script_shape(at, value);
-    lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
     lego_status status = LEGO_OK;
 
-    attrs.reshape.shape = (lg_dims){ 2, { shape->dims[1], shape->dims[3] } };
     if (n_spatial == 1)
-        LG_TRY(lg_script_emit_unary(&value, at, LG_OP_RESHAPE, &attrs, value));
+        LG_TRY(emit_form(&value, at, &(lg_dims){ 2, { shape->dims[1], shape->dims[3] } }, "narrow"));
     LG_TRY(lg_script_finish(at, 0, value));
 done:
     return status;
