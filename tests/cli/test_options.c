@@ -14,7 +14,7 @@ static const char *const colors[] = { "red", "green", NULL };
 struct args {
     int fast, loud, color;
     int64_t epochs, memory;
-    double lr, tolerance, latency_us;
+    double lr, tolerance, latency_us, limit_us;
     const char *data;
     cli_doubles sparsity;
     cli_dims input;
@@ -29,6 +29,7 @@ static const cli_option options[] = {
     CLI_RATIO(struct args, tolerance, "tolerance", "R", 0, 1, "5%", ""),
     CLI_STRING(struct args, data, "data", "DATA", NULL, ""),
     CLI_DURATION(struct args, latency_us, "latency", "T", NULL, ""),
+    CLI_LATENCY(struct args, limit_us, "limit", "T", NULL, ""),
     CLI_SIZE(struct args, memory, "memory", "M", NULL, ""),
     CLI_DOUBLES(struct args, sparsity, "sparsity", "LIST", 0, 0.99, "0,0.3,0.6", ""),
     CLI_DIMS(struct args, input, "input", "CxHxW", NULL, ""),
@@ -139,6 +140,18 @@ static void test_options__units_are_converted(void **state)
     }
 }
 
+static void test_options__shares_of_the_original_are_negative(void **state)
+{
+    struct args args;
+    cli_common common;
+
+    (void)state;
+    assert_string_equal(parse(&args, &common, "--limit 60%"), "");
+    assert_true(args.limit_us == -0.6);
+    assert_string_equal(parse(&args, &common, "--limit 60us"), "");
+    assert_true(args.limit_us == 60.0);
+}
+
 static void test_options__wrong_values_name_the_option_and_what_is_allowed(void **state)
 {
     static const struct {
@@ -155,6 +168,11 @@ static void test_options__wrong_values_name_the_option_and_what_is_allowed(void 
         { "--latency 4.5", "--latency '4.5' has no unit; use one of ns, us, ms, s" },
         { "--latency 4.5m", "--latency '4.5m': unknown unit 'm'; use one of ns, us, ms, s" },
         { "--latency -1ms", "--latency -1ms must not be negative" },
+        { "--latency 60%", "--latency '60%': unknown unit '%'; use one of ns, us, ms, s" },
+        { "--limit 4.5", "--limit '4.5' has no unit; use one of ns, us, ms, s, % (of the original's latency)" },
+        { "--limit -1ms", "--limit -1ms must not be negative" },
+        { "--limit -60%", "--limit -60% must not be negative" },
+        { "--limit 99999%", "--limit 99999% is more than 10000%" },
         { "--memory 4mib", "--memory '4mib': unknown unit 'mib'; use one of KB, MB, GB, KiB, MiB, GiB" },
         { "--sparsity 0,1", "--sparsity: 1 is not between 0 and 0.99" },
         { "--sparsity 0,,1", "--sparsity '0,,1' is not a list of numbers like 0,0.3,0.6" },
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_options__every_spelling_is_accepted),
         cmocka_unit_test(test_options__what_may_be_given_again_keeps_its_order),
         cmocka_unit_test(test_options__units_are_converted),
+        cmocka_unit_test(test_options__shares_of_the_original_are_negative),
         cmocka_unit_test(test_options__wrong_values_name_the_option_and_what_is_allowed),
         cmocka_unit_test(test_options__two_dashes_end_the_options),
         cmocka_unit_test(test_options__nearest_name_is_near),

@@ -124,6 +124,8 @@ static lego_status run(cli_call *cli, const void *arguments)
 
     if (!cli->output && !args->explain)
         return cli_usage(cli, "-o STORE is missing: the folder to write (or --explain)");
+    if (cli->output && args->explain)
+        return cli_usage(cli, "--explain writes nothing: leave out -o, or say -v instead to write the store and explain it");
     extract.sparsities = args->sparsity.values;
     extract.n_sparsities = args->sparsity.n;
     extract.ratio = args->ratio;

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli.h"
+#include "inputs.h"
 
 struct optimize_args {
     double latency_us, margin;
@@ -14,7 +15,8 @@ enum { SOLVER_EXACT, SOLVER_GLPK };
 static const char *const solvers[] = { "exact", "glpk", NULL };
 
 static const cli_option options[] = {
-    CLI_DURATION(struct optimize_args, latency_us, "latency", "T", NULL, "one inference takes at most this, e.g. 4.5ms"),
+    CLI_LATENCY(struct optimize_args, latency_us, "latency", "T", NULL,
+                "one inference takes at most this, e.g. 4.5ms, or 60% of the original's time"),
     CLI_SIZE(struct optimize_args, memory, "memory", "SIZE", NULL, "weights and activations take at most this, e.g. 4.5MiB"),
     CLI_ENUM(struct optimize_args, solver, "solver", solvers, "exact", "what solves it; both find the optimum"),
     { "count", 'k', CLI_TYPE_INT, offsetof(struct optimize_args, k), "N", 1, 10000, NULL, "1",
@@ -89,14 +91,16 @@ static void print_remarks(cli_call *cli, const lego_solution *solution, int pare
 }
 
 static lego_status solve(lego_solution **out, cli_call *cli, const struct optimize_args *args,
-                         const lego_optimizer *optimizer)
+                         const lego_optimizer *optimizer, const lego_store *store)
 {
     lego_budget budget = LEGO_BUDGET_INIT;
     lego_solve_options how = LEGO_SOLVE_OPTIONS_INIT;
     char *document = NULL, message[1024];
+    double latency_us = args->latency_us;
     lego_status status;
 
-    budget.latency_ms = args->latency_us * 1e-3;
+    CLI_TRY(cli_resolve_latency(&latency_us, cli, optimizer, store));
+    budget.latency_ms = latency_us * 1e-3;
     budget.memory_bytes = args->memory;
     how.solver = args->solver == SOLVER_GLPK ? LEGO_SOLVER_GLPK : LEGO_SOLVER_EXACT;
     how.k = (int32_t)args->k;
@@ -135,7 +139,7 @@ static lego_status run(cli_call *cli, const void *arguments)
     from.latency_margin = !cli_given(cli, "margin") ? 0.0 : args->margin > 0.0 ? args->margin : -1.0;
     CLI_TRY(lego_store_open(&store, cli->context, cli->args[0]));
     CLI_TRY(lego_optimizer_create(&optimizer, cli->context, store, &from));
-    CLI_TRY(solve(&solution, cli, args, optimizer));
+    CLI_TRY(solve(&solution, cli, args, optimizer, store));
     if (!solution)
         goto done; /* infeasible, and said so */
     if (cli->json) {
@@ -168,6 +172,7 @@ const cli_command cmd_optimize = {
     .args_size = sizeof(struct optimize_args),
     .options = options,
     .examples = "legodnn optimize store --latency 4.5ms --memory 4.5MiB\n"
+                "legodnn optimize store --latency 60%\n"
                 "legodnn optimize store --latency 4.5ms --json -o selection.json\n"
                 "legodnn optimize store --pareto --points 20",
     .run = run,

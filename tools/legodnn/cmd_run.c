@@ -23,8 +23,9 @@ struct run_args {
 };
 
 static const cli_option options[] = {
-    CLI_DURATIONS(struct run_args, latency, "latency", "T[,T...]", NULL,
-                  "an inference takes at most this; several limits are set one after the other"),
+    CLI_LATENCIES(struct run_args, latency, "latency", "T[,T...]", NULL,
+                  "an inference takes at most this, e.g. 4.5ms, or 60% of the original's time; several limits are set "
+                  "one after the other"),
     CLI_SIZE(struct run_args, memory, "memory", "SIZE", NULL, "weights and activations take at most this, e.g. 4.5MiB"),
     CLI_STRING(struct run_args, selection, "selection", "SEL", NULL, "what to start with (default: all originals)"),
     CLI_DURATION(struct run_args, seconds_us, "seconds", "T", "3s", "how long each budget lasts"),
@@ -398,6 +399,26 @@ static void show_event(const lego_event *event, void *payload)
                  100.0 * event->predicted.accuracy, event->prepare_ms, event->flip_us);
 }
 
+/* The limits in microseconds. Found out before the runtime plans anything: a missing profile is said at once. */
+static lego_status read_limits(cli_doubles *limits, cli_call *cli, const struct run_args *args)
+{
+    lego_store *store = NULL;
+    lego_optimizer *optimizer = NULL;
+    lego_status status = LEGO_OK;
+
+    *limits = args->latency;
+    if (limits->n == 0 && args->memory == 0)
+        return LEGO_OK;
+    CLI_TRY(lego_store_open(&store, cli->context, cli->args[0]));
+    CLI_TRY(lego_optimizer_create(&optimizer, cli->context, store, NULL));
+    for (size_t i = 0; i < limits->n; i++)
+        CLI_TRY(cli_resolve_latency(&limits->values[i], cli, optimizer, store));
+done:
+    lego_optimizer_free(optimizer);
+    lego_store_free(store);
+    return status;
+}
+
 static lego_status open_runtime(lego_runtime **out, cli_call *cli, const struct run_args *args)
 {
     lego_runtime_options opts = LEGO_RUNTIME_OPTIONS_INIT;
@@ -430,12 +451,14 @@ static lego_status run(cli_call *cli, const void *arguments)
     int64_t *labels = NULL;
     size_t n_phases = 0;
     const size_t n_limits = args->latency.n ? args->latency.n : 1;
+    cli_doubles limits;
     int n_threads = 0;
     lego_status status;
 
     if (args->data && args->input.n > 0)
         return cli_usage(cli, "--data and --input do not go together");
     pthread_mutex_init(&c.lock, NULL);
+    CLI_TRY(read_limits(&limits, cli, args));
     CLI_TRY(load_samples(&samples, &labels, cli, &c, args));
     CLI_TRY(open_runtime(&c.runtime, cli, args));
     c.latencies_us = malloc(sizeof(*c.latencies_us) * MAX_LATENCIES);
@@ -452,7 +475,7 @@ static lego_status run(cli_call *cli, const void *arguments)
         CLI_TRY(run_phase(&phases[n_phases++], cli, &c, &free_run, 0.0));
     }
     for (size_t i = 0; i < n_limits; i++)
-        CLI_TRY(run_phase(&phases[n_phases++], cli, &c, args, args->latency.n ? args->latency.values[i] : 0.0));
+        CLI_TRY(run_phase(&phases[n_phases++], cli, &c, args, limits.n ? limits.values[i] : 0.0));
     CLI_TRY(print_phases(cli, phases, n_phases));
 done:
     pthread_mutex_lock(&c.lock);
@@ -485,7 +508,7 @@ const cli_command cmd_run = {
     .max_args = 1,
     .args_size = sizeof(struct run_args),
     .options = options,
-    .examples = "legodnn run out/demo/store --latency 3ms,2ms,2.5ms --data fashion-mnist --adapt\n"
+    .examples = "legodnn run out/demo/store --latency 80%,60%,50% --data fashion-mnist --adapt\n"
                 "legodnn run out/demo/store --memory 1.5MiB --input x.npy --json",
     .run = run,
 };

@@ -1,6 +1,8 @@
 /* What most commands start from: a MODEL or a STORE with a selection, and DATA. */
 #include "inputs.h"
 
+#include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,7 +16,9 @@ lego_status cli_load_model(lego_model **out, cli_call *cli, const char *path, co
     lego_status status;
 
     *out = NULL;
-    if (stat(path, &about) != 0 || !S_ISDIR(about.st_mode)) {
+    if (stat(path, &about) != 0)
+        return cli_fail(cli, "%s: cannot open: %s", path, strerror(errno));
+    if (!S_ISDIR(about.st_mode)) {
         if (selection)
             return cli_usage(cli, "--selection goes with a store; '%s' is not a folder", path);
         return lego_model_load(out, cli->context, path);
@@ -39,6 +43,25 @@ int64_t cli_find_input(const char **path, const lego_model *model, const char *t
             return k;
         }
     return i;
+}
+
+lego_status cli_resolve_latency(double *limit_us, cli_call *cli, const lego_optimizer *optimizer, const lego_store *store)
+{
+    lego_selection *original = NULL;
+    lego_prediction prediction;
+    lego_status status = LEGO_OK;
+
+    if (*limit_us >= 0.0)
+        return LEGO_OK;
+    CLI_TRY(lego_selection_parse(&original, store, NULL));
+    CLI_TRY(lego_optimizer_predict(&prediction, optimizer, original));
+    if (isnan(prediction.latency_ms))
+        CLI_TRY(cli_fail(cli, "--latency %g%%: how long the original takes is not known yet: run `legodnn profile %s --latency`",
+                         -100.0 * *limit_us, cli->args[0]));
+    *limit_us *= -1e3 * prediction.latency_ms;
+done:
+    lego_selection_free(original);
+    return status;
 }
 
 #ifndef LEGODNN_ONLINE_ONLY

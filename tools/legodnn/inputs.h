@@ -11,6 +11,9 @@ lego_status cli_load_model(lego_model **out, cli_call *cli, const char *path, co
  * input's name belongs to the file's name. */
 int64_t cli_find_input(const char **path, const lego_model *model, const char *text, int64_t i);
 
+/* A limit as CLI_LATENCY reads it: a share of the original's latency becomes microseconds. */
+lego_status cli_resolve_latency(double *limit_us, cli_call *cli, const lego_optimizer *optimizer, const lego_store *store);
+
 #ifndef LEGODNN_ONLINE_ONLY
 /* NAME[:FOLDER], a split of it, in the size that `model` takes. Free with lego_dataset_free(). */
 lego_status cli_open_data(lego_dataset **out, cli_call *cli, const lego_model *model, const char *spec,

@@ -112,6 +112,11 @@ static const unit size_units[] = { { "", 1.0 },        { "B", 1.0 },          { 
                                    { "MB", 1e6 },      { "GB", 1e9 },         { "KiB", 1024.0 },
                                    { "MiB", 1048576.0 }, { "GiB", 1073741824.0 }, { NULL, 0 } };
 
+static const char *duration_names(const cli_option *option)
+{
+    return option->min < 0.0 ? "ns, us, ms, s, % (of the original's latency)" : "ns, us, ms, s";
+}
+
 static int read_with_unit(double *out, const cli_option *option, const unit *units, const char *allowed,
                           const char *text, cli_error_text error)
 {
@@ -119,6 +124,12 @@ static int read_with_unit(double *out, const cli_option *option, const unit *uni
 
     if (read_number(out, &rest, text) != 0)
         return fail(error, "--%s '%s' is not a number with a unit (%s)", option->name, text, allowed);
+    if (option->min < 0.0 && *out < 0.0) /* what the sign means is ours */
+        return fail(error, "--%s %s must not be negative", option->name, text);
+    if (option->min < 0.0 && strcmp(rest, "%") == 0) {
+        *out /= -100.0;
+        return *out < option->min ? fail(error, "--%s %s is more than %g%%", option->name, text, -100.0 * option->min) : 0;
+    }
     for (const unit *u = units; u->name; u++)
         if (strcmp(u->name, rest) == 0) {
             *out *= u->factor;
@@ -163,7 +174,7 @@ static int read_durations(cli_doubles *out, const cli_option *option, const char
             return fail(error, "--%s '%s' is not a short list of durations like 4ms,2.5ms", option->name, text);
         memcpy(piece, text, length);
         piece[length] = '\0';
-        if (read_with_unit(&out->values[out->n++], option, duration_units, "ns, us, ms, s", piece, error) != 0)
+        if (read_with_unit(&out->values[out->n++], option, duration_units, duration_names(option), piece, error) != 0)
             return -1;
         if (text[length] == '\0')
             return 0;
@@ -262,7 +273,7 @@ static int store_value(void *base, const cli_option *option, const char *text, c
         *(const char **)place = text;
         return 0;
     case CLI_TYPE_DURATION:
-        return read_with_unit(place, option, duration_units, "ns, us, ms, s", text, error);
+        return read_with_unit(place, option, duration_units, duration_names(option), text, error);
     case CLI_TYPE_SIZE:
         if (read_with_unit(&value, option, size_units, "KB, MB, GB, KiB, MiB, GiB", text, error) != 0)
             return -1;

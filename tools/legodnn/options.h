@@ -77,8 +77,12 @@ typedef struct cli_option {
     { name, 0, CLI_TYPE_SIZE, offsetof(type, field), metavar, 0, CLI_NO_LIMIT, NULL, fallback, help }
 #define CLI_DOUBLES(type, field, name, metavar, min, max, fallback, help)     \
     { name, 0, CLI_TYPE_DOUBLES, offsetof(type, field), metavar, min, max, NULL, fallback, help }
-#define CLI_DURATIONS(type, field, name, metavar, fallback, help)             \
-    { name, 0, CLI_TYPE_DURATIONS, offsetof(type, field), metavar, 0, 1e15, NULL, fallback, help }
+/* Limits: durations, or shares of the original's latency, "60%", which read as minus the share (inputs.h resolves them). */
+#define CLI_MAX_SHARE 100.0
+#define CLI_LATENCY(type, field, name, metavar, fallback, help)               \
+    { name, 0, CLI_TYPE_DURATION, offsetof(type, field), metavar, -CLI_MAX_SHARE, CLI_NO_LIMIT, NULL, fallback, help }
+#define CLI_LATENCIES(type, field, name, metavar, fallback, help)             \
+    { name, 0, CLI_TYPE_DURATIONS, offsetof(type, field), metavar, -CLI_MAX_SHARE, CLI_NO_LIMIT, NULL, fallback, help }
 #define CLI_DIMS(type, field, name, metavar, fallback, help)                  \
     { name, 0, CLI_TYPE_DIMS, offsetof(type, field), metavar, 1, 1e9, NULL, fallback, help }
 #define CLI_STRINGS(type, field, name, metavar, help)                         \
