@@ -365,8 +365,9 @@ static int conv_candidates(lg_candidate *c, const lg_work *work, int block)
             c[n++] = (lg_candidate){ LG_METHOD_WINOGRAD, i, LG_LAYOUT_BLOCKED, LG_LAYOUT_BLOCKED };
     if (work->groups == 1 && lg_work_area(work) > 1 && work->out[0] * pixels(work->out) <= 64)
         c[n++] = (lg_candidate){ LG_METHOD_GEMM, 0, LG_LAYOUT_NHWC, LG_LAYOUT_NHWC };
-    /* Narrow groups waste vector lanes: join as many as fill a block, if they divide. */
-    if (work->groups > 1 && per_group > 1 && per_group < block)
+    /* Narrow groups waste vector lanes: join as many as fill a block, if they divide. Single channels have a kernel of their
+     * own over two axes, not over three. */
+    if (work->groups > 1 && (per_group > 1 || lg_work_has_depth(work)) && per_group < block)
         for (int32_t m = (int32_t)((block + per_group - 1) / per_group); m <= work->groups && n < LG_MAX_CANDIDATES - 3;
              m++)
             if (work->groups % m == 0) {
