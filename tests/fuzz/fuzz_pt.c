@@ -1,4 +1,4 @@
-/* Fuzz target: the pickle of a .pt file, or the whole file if the input starts as an archive does. The archive around the
+/* Fuzz target: the pickle of a .pt file, or the whole file if the input starts as an archive or as the old format does. The archive around the
  * pickle is sound and has one storage, so that what the pickle says is all there is to believe. Every tensor of a file that
  * loads must be readable. */
 #include "fuzz/fuzz.h"
@@ -6,6 +6,7 @@
 #include <zip.h>
 
 #include "import/pt_file.h"
+#include "import/pt_source.h"
 
 static void add(zip_t *archive, const char *name, const void *data, size_t size)
 {
@@ -64,7 +65,7 @@ static void read_all(lg_pt *pt)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const int whole = size >= 2 && data[0] == 'P' && data[1] == 'K';
+    const int whole = (size >= 2 && data[0] == 'P' && data[1] == 'K') || lg_pt_is_legacy(data, size);
     char path[64];
     const int file = whole ? file_of(path, data, size) : archive_of(path, data, size);
     lg_pt *pt;
