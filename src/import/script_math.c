@@ -212,25 +212,48 @@ static lego_status convert_pow(lg_script_at *at)
     return exponent == 2.0 ? emit_square(at) : lg_script_unsupported("exponent %g; 2 is supported", exponent);
 }
 
-/* mean(x, axes, keepdim, dtype) */
-static lego_status convert_mean(lg_script_at *at)
+/* mean(x, axes, keepdim, dtype); of a sum times the number of elements */
+static lego_status give_mean(lg_script_at *at, int is_sum)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_MEAN);
     const lg_script_arg *axes = lg_script_argument(at, 1);
     const lg_script_tensor *x = lg_script_tensor_of(at, 0);
     int64_t keep = 0;
+    double n = 1.0;
+    int32_t values[2], y;
     lego_status status = LEGO_OK;
 
     if (!x || axes->type != LG_SCRIPT_INTS || axes->n < 1 || axes->n > LEGO_MAX_DIMS)
-        LG_FAIL(LEGO_EUNSUPPORTED, "a mean over everything, the batch included");
+        LG_FAIL(LEGO_EUNSUPPORTED, "a %s over everything, the batch included", is_sum ? "sum" : "mean");
     LG_TRY(lg_script_int(&keep, at, 2));
     attrs.mean.keep = keep != 0;
     attrs.mean.axes.n = axes->n;
-    for (int i = 0; i < axes->n; i++)
-        attrs.mean.axes.dims[i] = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
-    LG_TRY(lg_script_give_unary(at, LG_OP_MEAN, &attrs));
+    for (int i = 0; i < axes->n; i++) {
+        const int64_t axis = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
+
+        attrs.mean.axes.dims[i] = axis;
+        n *= axis >= 0 && axis < x->n_dims ? (double)x->dims[axis] : 1.0; /* else the op refuses it */
+    }
+    LG_TRY(lg_script_input(&y, at, 0));
+    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_MEAN, &attrs, y));
+    if (is_sum) {
+        values[0] = y;
+        LG_TRY(lg_script_scalar(&values[1], at, n, lg_script_output(at, 0)->n_dims));
+        LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, values, 0, NULL));
+    }
+    LG_TRY(lg_script_finish(at, 0, y));
 done:
     return status;
+}
+
+static lego_status convert_mean(lg_script_at *at)
+{
+    return give_mean(at, 0);
+}
+
+static lego_status convert_sum(lg_script_at *at)
+{
+    return give_mean(at, 1);
 }
 
 const lg_script_op lg_script_math_ops[] = {
@@ -276,5 +299,6 @@ const lg_script_op lg_script_math_ops[] = {
     { "pow", convert_pow },
     { "square", emit_square },
     { "mean", convert_mean },
+    { "sum", convert_sum },
     { NULL, NULL },
 };

@@ -117,6 +117,7 @@ static const script_case cases[] = {
       "y = torch.clamp(x, self.a, self.b) + torch.pow(x, torch.tensor(2))\n"
       "    return y * torch.tensor([1, 2, 3]).view(3, 1, 1) + torch.clamp_min(x, 0.1) - torch.clamp_max(x, 0.2)",
       "a:1 +b:1", { 3, 5, 6 }, "clip mul" },
+    { "sums", "return torch.sum(x, [2, 3]) + torch.sum(x, [-1], True).sum([3, 2])", "", { 3, 5, 6 }, "mean mul" },
     { "pixel_unshuffle and glu", "return torch.glu(torch.pixel_unshuffle(x, 2), 1)", "", { 3, 4, 6 },
       "reshape permute sigmoid mul" },
     { "resizing by scales with aligned corners", "return torch.upsample_bilinear2d(x, None, True, [1.7, 1.3])", "",
