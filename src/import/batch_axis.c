@@ -6,6 +6,8 @@
  * or more there is at most one dim where that is so, and the graph's reshape is one of each sample. */
 #include "import/batch_axis.h"
 
+#include <string.h>
+
 #include "graph/ops/common.h"
 
 lg_place lg_place_at(const lg_shape *shape, int dim, int64_t batch)
@@ -167,6 +169,55 @@ int lg_place_meet(lg_place *out, const lg_place *a, const lg_place *b, int64_t b
         if (out->shape.dims[i] == 1)
             out->shape.dims[i] = b->shape.dims[i];
     return 1;
+}
+
+/* The first of `batch` equal parts of a constant (before, batch, behind, rest); 0 if they are not equal. */
+static int first_sample(float *out, const float *in, int64_t ahead, int64_t batch, int64_t behind)
+{
+    for (int64_t a = 0; a < ahead; a++, in += batch * behind, out += behind) {
+        memcpy(out, in, (size_t)behind * sizeof(*out));
+        for (int64_t n = 1; n < batch; n++)
+            if (memcmp(in, in + n * behind, (size_t)behind * sizeof(*in)) != 0)
+                return 0;
+    }
+    return 1;
+}
+
+lego_status lg_place_sample(lego_tensor *out, const lego_tensor *tensor, const char *name, const lg_place *place,
+                            int64_t batch)
+{
+    lg_place own = *place; /* the constant's extents under the value's dims */
+    lg_shape shape;
+    int64_t ahead = 1, behind = 1, count;
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < place->shape.n_dims; i++) {
+        const int k = i - (place->shape.n_dims - tensor->shape.n_dims);
+
+        own.shape.dims[i] = k < 0 ? 1 : tensor->shape.dims[k];
+        if (i < place->dim)
+            ahead = lg_mul_sat(ahead, own.shape.dims[i]);
+        else if (i > place->dim)
+            behind = lg_mul_sat(behind, own.shape.dims[i]);
+    }
+    if (own.dim != LG_NONE && own.shape.dims[own.dim] != 1) {
+        shape = lg_place_graph_shape(&own);
+        shape = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
+        LG_TRY(lg_shape_count(&count, &shape, name));
+        LG_TRY(lg_tensor_init(out, LEGO_DTYPE_F32, &shape));
+        if (!first_sample(lg_tensor_data(out), lg_tensor_data(tensor), ahead * own.before, batch,
+                          own.behind * behind))
+            LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' does not have the same elements for every sample of the batch",
+                    name);
+        goto done;
+    }
+    lg_tensor_share(out, tensor);
+    out->shape.n_dims = 0;
+    for (int i = 0; i < own.shape.n_dims; i++)
+        for (int k = 0; k < (i != own.dim ? 1 : (own.before > 1) + (own.behind > 1)); k++)
+            out->shape.dims[out->shape.n_dims++] = own.shape.dims[i];
+done:
+    return status;
 }
 
 int lg_batch_is_mark(int64_t n)

@@ -47,6 +47,11 @@ lg_place lg_place_first_of_one(const lg_place *in);
 /* Where `a` and `b`, equally wide, can meet element by element. 0: nowhere, samples would be mixed. */
 int lg_place_meet(lg_place *out, const lg_place *a, const lg_place *b, int64_t batch);
 
+/* A constant F32 that meets a value in this place, without the batch: LEGO_EUNSUPPORTED, naming it, if it is not the same
+ * for every sample. Its storage may be shared. */
+lego_status lg_place_sample(lego_tensor *out, const lego_tensor *tensor, const char *name, const lg_place *place,
+                            int64_t batch);
+
 /* Sizes that were calculated from a value's shape: `n` is a multiple of the mark. */
 int lg_batch_is_mark(int64_t n);
 

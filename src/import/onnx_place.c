@@ -99,56 +99,6 @@ lego_status lg_onnx_meeting(lg_place *out, const lg_onnx_node *node)
     return lg_onnx_check_place(out);
 }
 
-/* The first of `batch` equal parts of a constant (before, batch, behind, rest); 0 if they are not equal. */
-static int first_sample(float *out, const float *in, int64_t ahead, int64_t batch, int64_t behind)
-{
-    for (int64_t a = 0; a < ahead; a++, in += batch * behind, out += behind) {
-        memcpy(out, in, (size_t)behind * sizeof(*out));
-        for (int64_t n = 1; n < batch; n++)
-            if (memcmp(in, in + n * behind, (size_t)behind * sizeof(*in)) != 0)
-                return 0;
-    }
-    return 1;
-}
-
-/* A constant as a value in this place has it, without the batch. */
-static lego_status sample_of(lego_tensor *out, const lg_onnx_node *node, const lego_tensor *tensor, const char *name,
-                             const lg_place *place)
-{
-    lg_place own = *place; /* the constant's extents under the value's dims */
-    lg_shape shape;
-    int64_t ahead = 1, behind = 1, count;
-    lego_status status = LEGO_OK;
-
-    for (int i = 0; i < place->shape.n_dims; i++) {
-        const int k = i - (place->shape.n_dims - tensor->shape.n_dims);
-
-        own.shape.dims[i] = k < 0 ? 1 : tensor->shape.dims[k];
-        if (i < place->dim)
-            ahead = lg_mul_sat(ahead, own.shape.dims[i]);
-        else if (i > place->dim)
-            behind = lg_mul_sat(behind, own.shape.dims[i]);
-    }
-    if (own.dim != LG_NONE && own.shape.dims[own.dim] != 1) {
-        shape = lg_place_graph_shape(&own);
-        shape = lg_shape_make(shape.n_dims - 1, shape.dims + 1);
-        LG_TRY(lg_shape_count(&count, &shape, name));
-        LG_TRY(lg_tensor_init(out, LEGO_DTYPE_F32, &shape));
-        if (!first_sample(lg_tensor_data(out), lg_tensor_data(tensor), ahead * own.before, node->import->batch,
-                          own.behind * behind))
-            LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' does not have the same elements for every sample of the batch",
-                    name);
-        goto done;
-    }
-    lg_tensor_share(out, tensor);
-    out->shape.n_dims = 0;
-    for (int i = 0; i < own.shape.n_dims; i++)
-        for (int k = 0; k < (i != own.dim ? 1 : (own.before > 1) + (own.behind > 1)); k++)
-            out->shape.dims[out->shape.n_dims++] = own.shape.dims[i];
-done:
-    return status;
-}
-
 lego_status lg_onnx_operand_at(int32_t *value, lg_onnx_node *node, int index, const lg_place *place)
 {
     const lg_onnx_value *input = lg_onnx_input(node, index);
@@ -168,7 +118,7 @@ lego_status lg_onnx_operand_at(int32_t *value, lg_onnx_node *node, int index, co
     LG_TRY(lg_onnx_weight_tensor(&tensor, node, index, -1));
     if (tensor->shape.n_dims > place->shape.n_dims)
         LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' has more axes than the values that it meets", input->name);
-    LG_TRY(sample_of(&stored, node, tensor, input->name, place));
+    LG_TRY(lg_place_sample(&stored, tensor, input->name, place, node->import->batch));
     if (stored.shape.n_dims < 1)
         LG_FAIL(LEGO_EUNSUPPORTED, "constant '%s' meets values of one number a sample; keep an axis", input->name);
     LG_TRY(lg_onnx_weight(&weight, node, index, &stored));

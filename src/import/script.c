@@ -97,6 +97,7 @@ done:
 static lg_script_converter find_converter(const char *kind)
 {
     static const lg_script_op *const tables[] = { lg_script_layer_ops, lg_script_math_ops, lg_script_part_ops,
+                                                  lg_script_product_ops,
                                                   lg_script_shape_ops, lg_script_spatial_ops };
     char plain[64];
 
@@ -190,6 +191,7 @@ static lego_status start(lg_script_import *import)
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&import->values, script->n_tensors));
+    LG_TRY(LG_CALLOC(&import->places, script->n_tensors));
     LG_TRY(LG_CALLOC(&import->weights, script->n_tensors));
     LG_TRY(LG_CALLOC(&import->is_broken, script->n_tensors));
     LG_TRY(LG_CALLOC(&import->is_needed, script->n_tensors));
@@ -199,8 +201,10 @@ static lego_status start(lg_script_import *import)
     for (int32_t i = 0; i < script->n_inputs; i++) {
         const lg_script_tensor *input = &script->tensors[script->inputs[i]];
         const lg_shape shape = lg_shape_make(input->n_dims - 1, input->dims + 1);
+        const lg_shape all = lg_shape_make(input->n_dims, input->dims);
 
         LG_TRY(lg_graph_add_input(&import->values[script->inputs[i]], import->graph, input->name, LEGO_DTYPE_F32, &shape));
+        import->places[script->inputs[i]] = lg_place_at(&all, 0, script->batch);
     }
     mark_needed(import);
 done:
@@ -211,8 +215,12 @@ static lego_status set_outputs(lg_script_import *import)
 {
     lego_status status = LEGO_OK;
 
-    for (int32_t i = 0; i < import->script->n_outputs; i++)
+    for (int32_t i = 0; i < import->script->n_outputs; i++) {
+        if (!lg_place_is_first(&import->places[import->script->outputs[i]]))
+            LG_FAIL(LEGO_EUNSUPPORTED, "%s: the batch is not the first axis of output %d; end the module with a transpose",
+                    import->path, (int)i);
         LG_TRY(lg_graph_add_output(import->graph, import->values[import->script->outputs[i]]));
+    }
     LG_TRY(lg_imported_check(&import->graph, import->path));
 done:
     return status;
@@ -232,6 +240,7 @@ lego_status lg_script_convert(lg_graph **out, const lego_context *context, const
 done:
     lg_graph_free(import.graph);
     lg_free(import.values);
+    lg_free(import.places);
     lg_free(import.weights);
     lg_free(import.is_broken);
     lg_free(import.is_needed);

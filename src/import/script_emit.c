@@ -215,39 +215,115 @@ lego_status lg_script_emit_shape(int32_t *out, lg_script_at *at, int32_t input, 
     return same ? LEGO_OK : lg_script_emit_unary(out, at, LG_OP_RESHAPE, &attrs, input);
 }
 
-lego_status lg_script_finish(lg_script_at *at, int i, int32_t value)
+lego_status lg_script_finish_placed(lg_script_at *at, int i, int32_t value, const lg_place *place)
 {
     const lg_script_tensor *recorded;
     const lg_shape *shape = lg_script_shape(at, value);
-    lg_shape wanted = { 0 };
+    lg_shape torch, graph;
     char have[128], want[128];
-    int same;
 
     if (i >= at->node->n_outputs)
         return lg_script_unsupported("it has %d outputs", (int)at->node->n_outputs);
     recorded = lg_script_output(at, i);
     if (recorded->dtype != LEGO_DTYPE_F32)
         return lg_script_unsupported("it gives %s; graphs compute with float32", dtype_name(recorded));
-    same = recorded->n_dims == shape->n_dims && recorded->dims[0] == at->import->script->batch;
-    for (int k = 1; same && k < shape->n_dims; k++)
-        same = recorded->dims[k] == shape->dims[k];
-    if (!same) {
-        wanted = lg_shape_make(recorded->n_dims, recorded->dims);
+    torch = lg_shape_make(recorded->n_dims, recorded->dims);
+    graph = lg_place_graph_shape(place);
+    if (!lg_shape_equal(&torch, &place->shape) || !lg_shape_equal(shape, &graph))
         return lg_script_unsupported("it gives %s, torch computed %s for a batch of %d", lg_shape_format(have, shape),
-                                     lg_shape_format(want, &wanted), (int)at->import->script->batch);
-    }
+                                     lg_shape_format(want, &torch), (int)at->import->script->batch);
     at->import->values[at->node->outputs[i]] = value;
+    at->import->places[at->node->outputs[i]] = *place;
     return LEGO_OK;
 }
 
-lego_status lg_script_input(int32_t *value, lg_script_at *at, int i)
+lego_status lg_script_finish(lg_script_at *at, int i, int32_t value)
+{
+    const lg_place place = lg_place_at(lg_script_shape(at, value), 0, at->import->script->batch);
+
+    return lg_script_finish_placed(at, i, value, &place);
+}
+
+lego_status lg_script_placed(int32_t *value, lg_place *place, lg_script_at *at, int i)
 {
     const lg_script_arg *arg = lg_script_argument(at, i);
 
     if (arg->type != LG_SCRIPT_TENSOR || at->import->script->tensors[arg->integer].data)
         return lg_script_unsupported("argument %d is no tensor computed from the input", i);
     *value = at->import->values[arg->integer];
-    return *value != LG_NONE ? LEGO_OK : lg_script_unsupported("argument %d is no float32 value of the graph", i);
+    if (*value == LG_NONE)
+        return lg_script_unsupported("argument %d is no float32 value of the graph", i);
+    *place = at->import->places[arg->integer];
+    return LEGO_OK;
+}
+
+lego_status lg_script_input(int32_t *value, lg_script_at *at, int i)
+{
+    lg_place place;
+    lego_status status = lg_script_placed(value, &place, at, i);
+
+    if (status == LEGO_OK && !lg_place_is_first(&place))
+        return lg_script_unsupported("the batch is not the first axis of argument %d", i);
+    return status;
+}
+
+lego_status lg_script_placed_axis(int64_t *dim, int64_t *axis, const lg_script_at *at, int i, const lg_place *place)
+{
+    const int n_dims = place->shape.n_dims;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_int(dim, at, i));
+    *dim += *dim < 0 ? n_dims : 0;
+    if (*dim < 0 || *dim >= n_dims)
+        return lg_script_unsupported("axis %lld of %d", (long long)*dim, n_dims);
+    *axis = lg_place_axis(place, (int)*dim);
+    if (*axis == 0)
+        return lg_script_unsupported("it works along axis %lld, which holds the batch", (long long)*dim);
+done:
+    return status;
+}
+
+lego_status lg_script_move(int32_t *value, lg_script_at *at, const lg_place *from, const lg_place *to)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_RESHAPE);
+    lg_shape have, want;
+
+    if (!lg_place_fits(to))
+        return lg_script_unsupported("a value of more than %d axes with the batch", LEGO_MAX_DIMS);
+    have = lg_place_graph_shape(from);
+    want = lg_place_graph_shape(to);
+    if (lg_shape_equal(&have, &want))
+        return LEGO_OK;
+    if (want.n_dims < 2)
+        return lg_script_unsupported("a value of one number a sample where an axis is needed");
+    attrs.reshape.shape.n = want.n_dims - 1;
+    memcpy(attrs.reshape.shape.dims, want.dims + 1, (size_t)(want.n_dims - 1) * sizeof(*want.dims));
+    return lg_script_emit_unary(value, at, LG_OP_RESHAPE, &attrs, *value);
+}
+
+lego_status lg_script_meeting(lg_place *out, const lg_script_at *at, const int64_t *tensors, int n, int n_dims)
+{
+    int found = 0;
+
+    for (int i = 0; i < n; i++) {
+        const lg_script_tensor *tensor = &at->import->script->tensors[tensors[i]];
+        lg_place wide;
+
+        if (tensor->data)
+            continue;
+        if (at->import->values[tensors[i]] == LG_NONE || tensor->n_dims > n_dims || n_dims > LEGO_MAX_DIMS)
+            return lg_script_unsupported("an operand is no float32 value of the graph, or has too many axes");
+        wide = lg_place_widen(&at->import->places[tensors[i]], n_dims);
+        if (!found)
+            *out = wide;
+        else if (!lg_place_meet(out, out, &wide, at->import->script->batch))
+            return lg_script_unsupported("the batch is on different axes of its operands");
+        found = 1;
+    }
+    if (!found)
+        return lg_script_unsupported("none of its operands is computed from the input");
+    return lg_place_fits(out) ? LEGO_OK
+                              : lg_script_unsupported("a value of more than %d axes with the batch", LEGO_MAX_DIMS);
 }
 
 /* A copy of a recorded constant, F32. */
@@ -372,46 +448,43 @@ done:
     return status;
 }
 
-/* Whether a constant of the full number of axes has the same elements for every sample of the recorded batch. */
-static int is_same_for_all(const lego_tensor *tensor, int64_t batch)
-{
-    const size_t bytes = lg_tensor_bytes(tensor);
-    const char *data = lg_tensor_data(tensor);
-
-    if (tensor->shape.dims[0] == 1)
-        return 1;
-    return tensor->shape.dims[0] == batch && bytes > 0 && memcmp(data, data + bytes / (size_t)batch, bytes / (size_t)batch) == 0;
-}
-
-lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t index, int n_dims)
+lego_status lg_script_tensor_at(int32_t *value, lg_script_at *at, int64_t index, const lg_place *place)
 {
     const lg_script_tensor *tensor = &at->import->script->tensors[index];
     lego_tensor all = { 0 }, sample = { 0 };
-    lg_shape shape = { n_dims - 1, { 0 } };
-    int lead;
+    lg_place wide;
     lego_status status = LEGO_OK;
 
     if (!tensor->data) {
         *value = at->import->values[index];
-        if (*value == LG_NONE || lg_script_shape(at, *value)->n_dims != n_dims)
+        if (*value == LG_NONE || tensor->n_dims > place->shape.n_dims)
             return lg_script_unsupported("its operands have different numbers of axes, or other types than float32");
-        return LEGO_OK;
+        wide = lg_place_widen(&at->import->places[index], place->shape.n_dims);
+        if (wide.dim != place->dim || wide.before != place->before || wide.behind != place->behind)
+            return lg_script_unsupported("the batch is on different axes of its operands");
+        return lg_script_move(value, at, &at->import->places[index], &wide);
     }
-    lead = n_dims - tensor->n_dims;
-    if (lead < 0)
-        return lg_script_unsupported("a constant of %d axes beside a value of %d", (int)tensor->n_dims, n_dims);
+    if (tensor->n_dims > place->shape.n_dims)
+        return lg_script_unsupported("a constant of %d axes beside a value of %d", (int)tensor->n_dims,
+                                     (int)place->shape.n_dims);
     LG_TRY(read_constant(&all, tensor));
-    if (lead == 0 && !is_same_for_all(&all, at->import->script->batch))
-        LG_FAIL(LEGO_EUNSUPPORTED, "a constant that is not the same for every sample of the batch");
-    for (int i = 1; i < n_dims; i++)
-        shape.dims[i - 1] = i < lead ? 1 : tensor->dims[i - lead];
-    LG_TRY(lg_tensor_init(&sample, LEGO_DTYPE_F32, &shape));
-    memcpy(lg_tensor_data(&sample), lg_tensor_data(&all), lg_tensor_bytes(&sample));
+    LG_TRY(lg_place_sample(&sample, &all, tensor->name ? tensor->name : at->name, place, at->import->script->batch));
+    if (sample.shape.n_dims < 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a constant beside a value of one number a sample");
     LG_TRY(emit_constant(value, at, tensor->name, &sample));
 done:
     lg_tensor_dispose(&all);
     lg_tensor_dispose(&sample);
     return status;
+}
+
+lego_status lg_script_tensor_operand(int32_t *value, lg_script_at *at, int64_t index, int n_dims)
+{
+    const lg_place place = { { n_dims, { 0 } }, 0, 1, 1 };
+
+    if (!at->import->script->tensors[index].data && at->import->script->tensors[index].n_dims != n_dims)
+        return lg_script_unsupported("its operands have different numbers of axes");
+    return lg_script_tensor_at(value, at, index, &place);
 }
 
 lego_status lg_script_operand(int32_t *value, lg_script_at *at, int i, int n_dims)
@@ -428,23 +501,23 @@ done:
     return status;
 }
 
-lego_status lg_script_broadcast(int32_t *y, lg_script_at *at, int32_t x, const lg_script_tensor *like)
+lego_status lg_script_broadcast(int32_t *y, lg_script_at *at, int32_t x, const lg_place *place)
 {
-    const lg_shape shape = *lg_script_shape(at, x);
+    const lg_shape shape = *lg_script_shape(at, x), like = lg_place_graph_shape(place);
     lg_shape rest = { shape.n_dims - 1, { 0 } };
     lego_tensor zeros = { 0 };
     int32_t operands[2] = { x, LG_NONE };
     int same = 1;
     lego_status status = LEGO_OK;
 
-    if (shape.n_dims != like->n_dims)
-        return lg_script_unsupported("a value of %d axes for %d", (int)shape.n_dims, (int)like->n_dims);
+    if (shape.n_dims != like.n_dims)
+        return lg_script_unsupported("a value of %d axes for %d", (int)shape.n_dims, (int)like.n_dims);
     for (int i = 1; i < shape.n_dims; i++) {
-        if (shape.dims[i] != like->dims[i] && shape.dims[i] != 1)
+        if (shape.dims[i] != like.dims[i] && shape.dims[i] != 1)
             return lg_script_unsupported("extent %lld of axis %d for %lld", (long long)shape.dims[i], i,
-                                         (long long)like->dims[i]);
-        same = same && shape.dims[i] == like->dims[i];
-        rest.dims[i - 1] = shape.dims[i] == like->dims[i] ? 1 : like->dims[i];
+                                         (long long)like.dims[i]);
+        same = same && shape.dims[i] == like.dims[i];
+        rest.dims[i - 1] = shape.dims[i] == like.dims[i] ? 1 : like.dims[i];
     }
     *y = x;
     if (same)
@@ -476,25 +549,46 @@ done:
     return status;
 }
 
+lego_status lg_script_causal(int32_t *value, lg_script_at *at, int64_t rows, int64_t columns, double number, int n_dims)
+{
+    lg_shape shape = { n_dims - 1, { 0 } };
+    lego_tensor tensor = { 0 };
+    lego_status status = LEGO_OK;
+
+    for (int i = 0; i < n_dims - 3; i++)
+        shape.dims[i] = 1;
+    shape.dims[n_dims - 3] = rows;
+    shape.dims[n_dims - 2] = columns;
+    LG_TRY(lg_tensor_init(&tensor, LEGO_DTYPE_F32, &shape));
+    for (int64_t i = 0; i < rows * columns; i++)
+        ((float *)lg_tensor_data(&tensor))[i] = i % columns > i / columns ? (float)number : 0.0f;
+    LG_TRY(emit_constant(value, at, NULL, &tensor));
+done:
+    lg_tensor_dispose(&tensor);
+    return status;
+}
+
 lego_status lg_script_give_unary(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
 {
+    lg_place place;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
     LG_TRY(lg_script_emit_unary(&y, at, kind, attrs, x));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
 
 lego_status lg_script_hand_on(lg_script_at *at)
 {
+    lg_place place;
     int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_finish(at, 0, x));
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_finish_placed(at, 0, x, &place));
 done:
     return status;
 }

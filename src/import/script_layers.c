@@ -1,25 +1,7 @@
-/* Converters of TorchScript's operators that have weights: convolutions, matrix products, normalisation. */
+/* Converters of TorchScript's operators that have weights: convolutions and normalisation. */
 #include "import/script.h"
 
 #include <string.h>
-
-/* --- layers --- */
-
-static lego_status layer(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs)
-{
-    int32_t x, y, weights[2];
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_weight(&weights[0], at, 1, "weight", LG_SCRIPT_AS_IS));
-    LG_TRY(lg_script_weight(&weights[1], at, 2, "bias", LG_SCRIPT_AS_IS));
-    if (weights[0] == LG_NONE)
-        LG_FAIL(LEGO_EUNSUPPORTED, "no weight");
-    LG_TRY(lg_script_emit(&y, at, kind, attrs, 1, &x, 2, weights));
-    LG_TRY(lg_script_finish(at, 0, y));
-done:
-    return status;
-}
 
 /* --- convolutions over one to three axes --- */
 
@@ -130,58 +112,6 @@ static lego_status convert_convolution(lg_script_at *at)
     return transposed ? transposed_at(at, 7, 8, 5) : convolution_at(at, 8);
 }
 
-static lego_status convert_linear(lg_script_at *at)
-{
-    return layer(at, LG_OP_LINEAR, NULL);
-}
-
-/* x W with a constant W (C,K), which is linear's weight transposed. */
-static lego_status emit_product(lg_script_at *at, int i_x, int i_weight, int i_bias)
-{
-    int32_t x, y, weights[2] = { LG_NONE, LG_NONE };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_script_input(&x, at, i_x));
-    LG_TRY(lg_script_weight(&weights[0], at, i_weight, "weight", LG_SCRIPT_TRANSPOSED));
-    if (i_bias >= 0)
-        LG_TRY(lg_script_weight(&weights[1], at, i_bias, "bias", LG_SCRIPT_AS_IS));
-    LG_TRY(lg_script_emit(&y, at, LG_OP_LINEAR, NULL, 1, &x, 2, weights));
-    LG_TRY(lg_script_finish(at, 0, y));
-done:
-    return status;
-}
-
-/* addmm(bias, x, W, beta, alpha) */
-static lego_status convert_addmm(lg_script_at *at)
-{
-    double beta = 1.0, alpha = 1.0;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_script_number(&beta, at, 3));
-    LG_TRY(lg_script_number(&alpha, at, 4));
-    if (beta != 1.0 || alpha != 1.0)
-        LG_FAIL(LEGO_EUNSUPPORTED, "beta %g and alpha %g; 1 and 1 are supported", beta, alpha);
-    LG_TRY(emit_product(at, 1, 2, 0));
-done:
-    return status;
-}
-
-static lego_status convert_matmul(lg_script_at *at)
-{
-    const lg_script_tensor *b = lg_script_tensor_of(at, 1);
-    int32_t inputs[2], y;
-    lego_status status = LEGO_OK;
-
-    if (b && b->data && b->n_dims == 2)
-        return emit_product(at, 0, 1, -1);
-    LG_TRY(lg_script_input(&inputs[0], at, 0));
-    LG_TRY(lg_script_input(&inputs[1], at, 1));
-    LG_TRY(lg_script_emit(&y, at, LG_OP_MATMUL, NULL, 2, inputs, 0, NULL));
-    LG_TRY(lg_script_finish(at, 0, y));
-done:
-    return status;
-}
-
 /* --- normalisation --- */
 
 /* By running statistics, arguments 1 to 4: weight, bias, mean, var; momentum and eps at argument m. */
@@ -238,13 +168,21 @@ static lego_status convert_layer_norm(lg_script_at *at)
     lg_attrs attrs = lg_script_defaults(LG_OP_LAYER_NORM);
     const lg_script_arg *shape = lg_script_argument(at, 1);
     const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    lg_place place;
+    int32_t value, y, weights[2];
     lego_status status = LEGO_OK;
 
     if (!x || shape->type != LG_SCRIPT_INTS)
         LG_FAIL(LEGO_EUNSUPPORTED, "unknown arguments");
-    attrs.layer_norm.axis = x->n_dims - shape->n;
+    LG_TRY(lg_script_placed(&value, &place, at, 0));
+    if (place.dim >= x->n_dims - shape->n || shape->n < 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a normalisation over the batch");
+    attrs.layer_norm.axis = lg_place_axis(&place, x->n_dims - shape->n);
     LG_TRY(lg_script_number(&attrs.layer_norm.eps, at, 4));
-    LG_TRY(own_norm(at, LG_OP_LAYER_NORM, &attrs, 2));
+    LG_TRY(lg_script_weight(&weights[0], at, 2, "weight", LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_weight(&weights[1], at, 3, "bias", LG_SCRIPT_AS_IS));
+    LG_TRY(lg_script_emit(&y, at, LG_OP_LAYER_NORM, &attrs, 1, &value, 2, weights));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
@@ -291,11 +229,6 @@ const lg_script_op lg_script_layer_ops[] = {
     { "conv_transpose1d", convert_conv_transpose },
     { "conv_transpose2d", convert_conv_transpose },
     { "conv_transpose3d", convert_conv_transpose },
-    { "linear", convert_linear },
-    { "addmm", convert_addmm },
-    { "matmul", convert_matmul },
-    { "mm", convert_matmul },
-    { "bmm", convert_matmul },
     { "batch_norm", convert_batch_norm },
     { "layer_norm", convert_layer_norm },
     { "group_norm", convert_group_norm },

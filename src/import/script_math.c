@@ -112,9 +112,16 @@ done:
 static lego_status convert_softmax(lg_script_at *at)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_SOFTMAX);
-    lego_status status = lg_script_axis(&attrs.axis.axis, at, 1, lg_script_output(at, 0)->n_dims);
+    lg_place place;
+    int64_t dim;
+    int32_t x;
+    lego_status status = LEGO_OK;
 
-    return status == LEGO_OK ? lg_script_give_unary(at, LG_OP_SOFTMAX, &attrs) : status;
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_placed_axis(&dim, &attrs.axis.axis, at, 1, &place));
+    LG_TRY(lg_script_give_unary(at, LG_OP_SOFTMAX, &attrs));
+done:
+    return status;
 }
 
 static lego_status convert_dropout(lg_script_at *at)
@@ -127,24 +134,57 @@ static lego_status convert_dropout(lg_script_at *at)
     return training ? lg_script_unsupported("it drops at random even in evaluation") : lg_script_hand_on(at);
 }
 
-/* x op (alpha y); `swapped`: (y op alpha x) */
-static lego_status binary(lg_script_at *at, lg_op_kind kind, int i_alpha, int swapped)
+/* Argument i of an operator whose tensors meet in this place: one of them, or a number. */
+static lego_status operand_at(int32_t *value, lg_script_at *at, int i, const lg_place *place)
 {
-    const int n_dims = lg_script_output(at, 0)->n_dims;
-    double alpha = 1.0;
-    int32_t operands[2], scale, y;
+    const lg_script_arg *arg = lg_script_argument(at, i);
+    double number = 0.0;
+    lego_status status = LEGO_OK;
+
+    if (arg->type == LG_SCRIPT_TENSOR)
+        return lg_script_tensor_at(value, at, arg->integer, place);
+    LG_TRY(lg_script_number(&number, at, i));
+    LG_TRY(lg_script_scalar(value, at, number, lg_place_graph_shape(place).n_dims));
+done:
+    return status;
+}
+
+/* Where arguments 0 and 1 meet, with the recorded shape. */
+static lego_status meeting_of_two(lg_place *place, lg_script_at *at)
+{
+    const lg_script_tensor *out = lg_script_output(at, 0);
+    int64_t tensors[2];
+    int n = 0;
     lego_status status = LEGO_OK;
 
     for (int i = 0; i < 2; i++)
-        LG_TRY(lg_script_operand(&operands[i], at, swapped ? 1 - i : i, n_dims));
+        if (lg_script_argument(at, i)->type == LG_SCRIPT_TENSOR)
+            tensors[n++] = lg_script_argument(at, i)->integer;
+    LG_TRY(lg_script_meeting(place, at, tensors, n, out->n_dims));
+    place->shape = lg_shape_make(out->n_dims, out->dims);
+done:
+    return status;
+}
+
+/* x op (alpha y); `swapped`: (y op alpha x) */
+static lego_status binary(lg_script_at *at, lg_op_kind kind, int i_alpha, int swapped)
+{
+    double alpha = 1.0;
+    lg_place place;
+    int32_t operands[2], scale, y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(meeting_of_two(&place, at));
+    for (int i = 0; i < 2; i++)
+        LG_TRY(operand_at(&operands[i], at, swapped ? 1 - i : i, &place));
     if (i_alpha >= 0 && !lg_script_is_none(at, i_alpha))
         LG_TRY(lg_script_number(&alpha, at, i_alpha));
     if (alpha != 1.0) {
-        LG_TRY(lg_script_scalar(&scale, at, alpha, n_dims));
+        LG_TRY(lg_script_scalar(&scale, at, alpha, lg_place_graph_shape(&place).n_dims));
         LG_TRY(lg_script_emit(&operands[1], at, LG_OP_MUL, NULL, 2, (int32_t[]){ operands[1], scale }, 0, NULL));
     }
     LG_TRY(lg_script_emit(&y, at, kind, NULL, 2, operands, 0, NULL));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
@@ -178,26 +218,27 @@ static lego_status convert_div(lg_script_at *at)
 
 static lego_status convert_neg(lg_script_at *at)
 {
-    const int n_dims = lg_script_output(at, 0)->n_dims;
+    lg_place place;
     int32_t operands[2], y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&operands[0], at, 0));
-    LG_TRY(lg_script_scalar(&operands[1], at, -1.0, n_dims));
+    LG_TRY(lg_script_placed(&operands[0], &place, at, 0));
+    LG_TRY(lg_script_scalar(&operands[1], at, -1.0, lg_place_graph_shape(&place).n_dims));
     LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, operands, 0, NULL));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
 
 static lego_status emit_square(lg_script_at *at)
 {
+    lg_place place;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
     LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, (int32_t[]){ x, x }, 0, NULL));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
@@ -218,30 +259,44 @@ static lego_status give_mean(lg_script_at *at, int is_sum)
     lg_attrs attrs = lg_script_defaults(LG_OP_MEAN);
     const lg_script_arg *axes = lg_script_argument(at, 1);
     const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    lg_place from, to;
+    unsigned reduced = 0;
     int64_t keep = 0;
     double n = 1.0;
-    int32_t values[2], y;
+    int32_t value, values[2], y;
     lego_status status = LEGO_OK;
 
     if (!x || axes->type != LG_SCRIPT_INTS || axes->n < 1 || axes->n > LEGO_MAX_DIMS)
         LG_FAIL(LEGO_EUNSUPPORTED, "a %s over everything, the batch included", is_sum ? "sum" : "mean");
+    LG_TRY(lg_script_placed(&value, &from, at, 0));
     LG_TRY(lg_script_int(&keep, at, 2));
     attrs.mean.keep = keep != 0;
     attrs.mean.axes.n = axes->n;
     for (int i = 0; i < axes->n; i++) {
-        const int64_t axis = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
+        const int64_t dim = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
 
-        attrs.mean.axes.dims[i] = axis;
-        n *= axis >= 0 && axis < x->n_dims ? (double)x->dims[axis] : 1.0; /* else the op refuses it */
+        if (dim < 0 || dim >= x->n_dims || lg_place_axis(&from, (int)dim) == 0)
+            LG_FAIL(LEGO_EUNSUPPORTED, "a %s over axis %lld, which holds the batch", is_sum ? "sum" : "mean",
+                    (long long)dim);
+        attrs.mean.axes.dims[i] = lg_place_axis(&from, (int)dim);
+        reduced |= 1u << dim;
+        n *= (double)x->dims[dim];
     }
-    LG_TRY(lg_script_input(&y, at, 0));
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_MEAN, &attrs, y));
+    to = from;
+    to.shape.n_dims = 0;
+    for (int i = 0; i < from.shape.n_dims; i++) {
+        if (i == from.dim)
+            to.dim = to.shape.n_dims;
+        if (keep || !(reduced >> i & 1))
+            to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
+    }
+    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_MEAN, &attrs, value));
     if (is_sum) {
         values[0] = y;
-        LG_TRY(lg_script_scalar(&values[1], at, n, lg_script_output(at, 0)->n_dims));
+        LG_TRY(lg_script_scalar(&values[1], at, n, lg_place_graph_shape(&to).n_dims));
         LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, values, 0, NULL));
     }
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &to));
 done:
     return status;
 }

@@ -21,23 +21,36 @@ static lego_status join(lg_script_at *at, int stacked)
 {
     const lg_script_arg *list = lg_script_argument(at, 0);
     const lg_script_tensor *out = lg_script_output(at, 0);
-    lg_script_tensor part = *out;
-    int64_t axis = 0;
+    const int n_dims = out->n_dims - stacked;
+    lg_place place, part;
+    int64_t dim = 0;
     int32_t *values = NULL, y;
     lego_status status = LEGO_OK;
 
     if (list->type != LG_SCRIPT_TENSORS || list->n < 1)
         LG_FAIL(LEGO_EUNSUPPORTED, "no list of tensors");
-    LG_TRY(lg_script_axis(&axis, at, 1, out->n_dims));
+    LG_TRY(lg_script_meeting(&place, at, list->ints, list->n, n_dims));
+    LG_TRY(lg_script_int(&dim, at, 1));
+    dim += dim < 0 ? out->n_dims : 0;
+    if (dim < 0 || dim >= out->n_dims || (!stacked && dim == place.dim))
+        LG_FAIL(LEGO_EUNSUPPORTED, "it joins along axis %lld, which holds the batch", (long long)dim);
+    part = place;
+    part.shape = lg_shape_make(out->n_dims, out->dims);
+    part.dim += stacked && dim <= place.dim;
     LG_TRY(LG_CALLOC(&values, list->n));
-    part.dims[axis] = 1;
     for (int i = 0; i < list->n; i++) {
-        LG_TRY(lg_script_tensor_operand(&values[i], at, list->ints[i], out->n_dims - stacked));
-        if (stacked)
-            LG_TRY(lg_script_emit_shape(&values[i], at, values[i], &part));
+        LG_TRY(lg_script_tensor_at(&values[i], at, list->ints[i], &place));
+        if (stacked) {
+            lg_place one = part, from = place;
+
+            one.shape.dims[dim] = 1;
+            for (int k = 0; k < n_dims; k++)
+                from.shape.dims[k] = one.shape.dims[k + (k >= dim)];
+            LG_TRY(lg_script_move(&values[i], at, &from, &one));
+        }
     }
-    LG_TRY(lg_script_emit_concat(&y, at, list->n, values, axis));
-    LG_TRY(lg_script_finish(at, 0, y));
+    LG_TRY(lg_script_emit_concat(&y, at, list->n, values, lg_place_axis(&part, (int)dim)));
+    LG_TRY(lg_script_finish_placed(at, 0, y, &part));
 done:
     lg_free(values);
     return status;
@@ -71,28 +84,62 @@ static lego_status convert_split(lg_script_at *at)
 {
     const int n = at->node->n_outputs;
     lg_attrs attrs = lg_script_defaults(LG_OP_SPLIT);
-    int64_t axis = 0, start = 0;
+    lg_place place;
+    int64_t dim = 0, axis = 0, start = 0;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_axis(&axis, at, 2, lg_script_shape(at, x)->n_dims));
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_placed_axis(&dim, &axis, at, 2, &place));
     if (n >= 2 && n <= LEGO_MAX_DIMS) {
         attrs.split.axis = axis;
         attrs.split.sizes.n = n;
         for (int i = 0; i < n; i++)
-            attrs.split.sizes.dims[i] = lg_script_output(at, i)->dims[axis];
+            attrs.split.sizes.dims[i] = lg_script_output(at, i)->dims[dim];
         LG_TRY(lg_script_emit_unary(&y, at, LG_OP_SPLIT, &attrs, x));
-        for (int i = 0; i < n; i++)
-            LG_TRY(lg_script_finish(at, i, y + i));
+        for (int i = 0; i < n; i++) {
+            place.shape.dims[dim] = attrs.split.sizes.dims[i];
+            LG_TRY(lg_script_finish_placed(at, i, y + i, &place));
+        }
         return LEGO_OK;
     }
     for (int i = 0; i < n; i++) {
-        const int64_t length = lg_script_output(at, i)->dims[axis];
+        const int64_t length = lg_script_output(at, i)->dims[dim];
+
+        place.shape.dims[dim] = length;
         LG_TRY(lg_script_emit_slice(&y, at, x, axis, start, start + length));
-        LG_TRY(lg_script_finish(at, i, y));
+        LG_TRY(lg_script_finish_placed(at, i, y, &place));
         start += length;
     }
+done:
+    return status;
+}
+
+/* The place without a dim of one element. */
+static lg_place place_without(const lg_place *in, int64_t dim)
+{
+    lg_place out = *in;
+
+    out.shape.n_dims--;
+    for (int64_t i = dim; i < out.shape.n_dims; i++)
+        out.shape.dims[i] = in->shape.dims[i + 1];
+    out.dim -= dim < in->dim;
+    return out;
+}
+
+/* One element of axis `dim`, which is dropped, as output i. */
+static lego_status give_element(lg_script_at *at, int i, int32_t x, const lg_place *place, int64_t dim, int64_t index)
+{
+    const int axis = lg_place_axis(place, (int)dim);
+    lg_place one = *place, to;
+    int32_t y;
+    lego_status status = LEGO_OK;
+
+    one.shape.dims[dim] = 1;
+    to = place_without(&one, dim);
+    LG_TRY(lg_script_emit_slice(&y, at, x, axis, index, index + 1));
+    LG_TRY(lg_script_move(&y, at, &one, &to));
+    LG_TRY(lg_script_finish_placed(at, i, y, &to));
 done:
     return status;
 }
@@ -100,47 +147,45 @@ done:
 /* unbind(x, axis) */
 static lego_status convert_unbind(lg_script_at *at)
 {
-    int64_t axis = 0;
-    int32_t x, y;
+    lg_place place;
+    int64_t dim = 0, axis = 0;
+    int32_t x;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_axis(&axis, at, 1, lg_script_shape(at, x)->n_dims));
-    for (int i = 0; i < at->node->n_outputs; i++) {
-        LG_TRY(lg_script_emit_slice(&y, at, x, axis, i, i + 1));
-        LG_TRY(lg_script_emit_shape(&y, at, y, lg_script_output(at, i)));
-        LG_TRY(lg_script_finish(at, i, y));
-    }
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_placed_axis(&dim, &axis, at, 1, &place));
+    for (int i = 0; i < at->node->n_outputs; i++)
+        LG_TRY(give_element(at, i, x, &place, dim, i));
 done:
     return status;
 }
 
-/* slice(x, axis, start, end, step); one of the whole batch is nothing */
+/* slice(x, axis, start, end, step); one of a whole axis is nothing */
 static lego_status convert_slice(lg_script_at *at)
 {
     const lg_script_tensor *from = lg_script_tensor_of(at, 0), *to = lg_script_output(at, 0);
     lg_attrs attrs = lg_script_defaults(LG_OP_SLICE);
-    int64_t axis = 0, start = 0, step = 1;
+    lg_place place;
+    int64_t dim = 0, start = 0;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_int(&axis, at, 1));
-    axis += axis < 0 ? to->n_dims : 0;
-    LG_TRY(lg_script_int(&step, at, 4));
-    if (axis >= 0 && axis < from->n_dims && from->dims[axis] == to->dims[axis])
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_int(&dim, at, 1));
+    dim += dim < 0 ? to->n_dims : 0;
+    if (dim >= 0 && dim < from->n_dims && from->dims[dim] == to->dims[dim])
         return lg_script_hand_on(at);
-    LG_TRY(lg_script_axis(&axis, at, 1, to->n_dims));
+    LG_TRY(lg_script_placed_axis(&dim, &attrs.slice.axis, at, 1, &place));
+    LG_TRY(lg_script_int(&attrs.slice.step, at, 4)); /* torch has no negative ones */
     if (!lg_script_is_none(at, 2))
         LG_TRY(lg_script_int(&start, at, 2));
-    start += start < 0 ? from->dims[axis] : 0;
+    start += start < 0 ? from->dims[dim] : 0;
     start = start < 0 ? 0 : start;
-    attrs.slice.axis = axis;
     attrs.slice.start = start;
-    attrs.slice.step = step; /* torch has no negative ones */
-    attrs.slice.end = start + (to->dims[axis] - 1) * step + 1;
+    attrs.slice.end = start + (to->dims[dim] - 1) * attrs.slice.step + 1;
     LG_TRY(lg_script_emit_unary(&y, at, LG_OP_SLICE, &attrs, x));
-    LG_TRY(lg_script_finish(at, 0, y));
+    place.shape.dims[dim] = to->dims[dim];
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
@@ -148,19 +193,78 @@ done:
 /* narrow(x, axis, start, length) and select(x, axis, index), which drops the axis */
 static lego_status convert_select(lg_script_at *at)
 {
-    const lg_script_tensor *from = lg_script_tensor_of(at, 0), *to = lg_script_output(at, 0);
-    int64_t axis = 0, start = 0, length;
+    const lg_script_tensor *to = lg_script_output(at, 0);
+    lg_place place;
+    int64_t dim = 0, axis = 0, start = 0;
     int32_t x, y;
     lego_status status = LEGO_OK;
 
-    LG_TRY(lg_script_input(&x, at, 0));
-    LG_TRY(lg_script_axis(&axis, at, 1, from->n_dims));
+    LG_TRY(lg_script_placed(&x, &place, at, 0));
+    LG_TRY(lg_script_placed_axis(&dim, &axis, at, 1, &place));
     LG_TRY(lg_script_int(&start, at, 2));
-    start += start < 0 ? from->dims[axis] : 0;
-    length = to->n_dims == from->n_dims ? to->dims[axis] : 1;
-    LG_TRY(lg_script_emit_slice(&y, at, x, axis, start, start + length));
-    LG_TRY(lg_script_emit_shape(&y, at, y, to));
-    LG_TRY(lg_script_finish(at, 0, y));
+    start += start < 0 ? place.shape.dims[dim] : 0;
+    if (to->n_dims != place.shape.n_dims)
+        return give_element(at, 0, x, &place, dim, start);
+    LG_TRY(lg_script_emit_slice(&y, at, x, axis, start, start + to->dims[dim]));
+    place.shape.dims[dim] = to->dims[dim];
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
+done:
+    return status;
+}
+
+/* roll(x, shifts, axes): the last `shift` elements come first */
+static lego_status convert_roll(lg_script_at *at)
+{
+    const lg_script_arg *shifts = lg_script_argument(at, 1), *axes = lg_script_argument(at, 2);
+    lg_place place;
+    int32_t y, parts[2];
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_placed(&y, &place, at, 0));
+    if (shifts->type != LG_SCRIPT_INTS || axes->type != LG_SCRIPT_INTS || axes->n < 1 || shifts->n != axes->n)
+        LG_FAIL(LEGO_EUNSUPPORTED, "shifts without axes: the batch would be shifted, too");
+    for (int i = 0; i < axes->n; i++) {
+        const int64_t dim = axes->ints[i] + (axes->ints[i] < 0 ? place.shape.n_dims : 0);
+        int64_t shift, extent;
+        int axis;
+
+        if (dim < 0 || dim >= place.shape.n_dims || (axis = lg_place_axis(&place, (int)dim)) == 0)
+            LG_FAIL(LEGO_EUNSUPPORTED, "it works along axis %lld, which holds the batch", (long long)dim);
+        extent = place.shape.dims[dim];
+        shift = shifts->ints[i] % extent + (shifts->ints[i] % extent < 0 ? extent : 0);
+        if (shift == 0)
+            continue;
+        LG_TRY(lg_script_emit_slice(&parts[0], at, y, axis, extent - shift, extent));
+        LG_TRY(lg_script_emit_slice(&parts[1], at, y, axis, 0, extent - shift));
+        LG_TRY(lg_script_emit_concat(&y, at, 2, parts, axis));
+    }
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
+done:
+    return status;
+}
+
+/* flip(x, axes): slices that go down */
+static lego_status convert_flip(lg_script_at *at)
+{
+    const lg_script_arg *axes = lg_script_argument(at, 1);
+    lg_attrs attrs = lg_script_defaults(LG_OP_SLICE);
+    lg_place place;
+    int32_t y;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_placed(&y, &place, at, 0));
+    if (axes->type != LG_SCRIPT_INTS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "no list of axes");
+    for (int i = 0; i < axes->n; i++) {
+        const int64_t dim = axes->ints[i] + (axes->ints[i] < 0 ? place.shape.n_dims : 0);
+
+        if (dim < 0 || dim >= place.shape.n_dims || (attrs.slice.axis = lg_place_axis(&place, (int)dim)) == 0)
+            LG_FAIL(LEGO_EUNSUPPORTED, "it works along axis %lld, which holds the batch", (long long)dim);
+        attrs.slice.start = place.shape.dims[dim] - 1;
+        attrs.slice.end = attrs.slice.step = -1;
+        LG_TRY(lg_script_emit_unary(&y, at, LG_OP_SLICE, &attrs, y));
+    }
+    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
 done:
     return status;
 }
@@ -276,11 +380,13 @@ done:
 static lego_status convert_copy(lg_script_at *at)
 {
     const lg_script_tensor *out = lg_script_output(at, 0);
+    const lg_shape shape = lg_shape_make(out->n_dims, out->dims);
+    const lg_place place = lg_place_at(&shape, 0, at->import->script->batch);
     int32_t y;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_script_operand(&y, at, 1, out->n_dims));
-    LG_TRY(lg_script_broadcast(&y, at, y, out));
+    LG_TRY(lg_script_broadcast(&y, at, y, &place));
     LG_TRY(lg_script_finish(at, 0, y));
 done:
     return status;
@@ -314,6 +420,8 @@ const lg_script_op lg_script_part_ops[] = {
     { "unsafe_split", convert_split },
     { "unsafe_split_with_sizes", convert_split },
     { "unbind", convert_unbind },
+    { "roll", convert_roll },
+    { "flip", convert_flip },
     { "slice", convert_slice },
     { "narrow", convert_select },
     { "select", convert_select },

@@ -281,8 +281,10 @@ private:
         const std::string place = name + (scope_of(node).empty() ? "" : " in " + scope_of(node));
         if (name.rfind("quantized::", 0) == 0 || name == "aten::quantize_per_tensor" || name == "aten::dequantize")
             throw ScriptError(place + ": the module is quantised; import the float module that it was made of");
-        if (!op || (!node->kind().is_aten() && !node->kind().is_prim()) || node->hasSideEffects() ||
-            (!has_tensor && !is_harmless(name)))
+        // these two say that they have effects, but only ask
+        const bool acts =
+            node->hasSideEffects() && name != "aten::is_autocast_enabled" && name != "aten::is_grad_enabled";
+        if (!op || (!node->kind().is_aten() && !node->kind().is_prim()) || acts || (!has_tensor && !is_harmless(name)))
             throw ScriptError(place + " is none of the operators that are run; rewrite the module without it");
     }
 

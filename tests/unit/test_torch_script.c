@@ -139,6 +139,34 @@ static const script_case cases[] = {
       "d = dict([('a', x)])\n    d['b'] = torch.relu(x)\n    for key in d.keys():\n        d[key] = d[key] + 1.0\n"
       "    return d['a'] * d['b']",
       "", { 3, 4 }, "relu add mul" },
+    { "attention with the batch beside the heads",
+      "l, n = x.size(1), x.size(0)\n    q, k, v = torch.linear(x.transpose(0, 1), self.w, self.b).chunk(3, -1)\n"
+      "    q = q.contiguous().view(l, n * 2, 4).transpose(0, 1) * 0.5\n    k = k.reshape(l, n * 2, 4).transpose(0, 1)\n"
+      "    v = v.reshape(l, n * 2, 4).transpose(0, 1)\n"
+      "    y = torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)) + self.m, -1), v)\n"
+      "    y = torch.addmm(self.c, y.transpose(0, 1).reshape(l * n, 8), self.p)\n    return x + y.view(l, n, 8).transpose(1, 0)",
+      "w:24,8 b:24 m:5,5 p:8,8 c:8", { 5, 8 }, "linear softmax matmul permute" },
+    { "attention as one operator",
+      "y = torch._native_multi_head_attention(x, x, x, 8, 2, self.w, self.b, self.p, self.c, None, False)[0]\n"
+      "    return x + y",
+      "w:24,8 b:24 p:8,8 c:8", { 5, 8 }, "linear softmax matmul permute" },
+    { "attention that looks back",
+      "q = torch.linear(x, self.w).view(-1, 5, 2, 4).transpose(1, 2)\n"
+      "    y = torch._scaled_dot_product_attention(q, q * 0.5, torch.relu(q), None, 0.0, False, True)[0]\n"
+      "    z = torch._scaled_dot_product_attention(y, q, q, self.m)[0]\n    return z.transpose(1, 2).flatten(2)",
+      "w:8,8 m:5,5", { 5, 8 }, "softmax matmul permute" },
+    { "shifted windows",
+      "n, c = x.size(0), x.size(3)\n    y = torch.roll(x, [-1, 1], [1, 2]).flip([2])\n"
+      "    y = y.view(n, 2, 2, 3, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(n * 6, 4, c)\n"
+      "    a = torch.matmul(y, torch.linear(y, self.w).transpose(1, 2))\n"
+      "    a = torch.softmax((a.view(n, 6, 4, 4) + self.m).view(-1, 4, 4), 2)\n"
+      "    y = torch.layer_norm(torch.matmul(a, y), [c], self.g, self.b, 1e-5)\n"
+      "    y = y.view(n, 2, 3, 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(n, 4, 6, c)\n"
+      "    return torch.cat([y[:, 0::2, 1::2], y[:, 1::2, 0::2]], -1)",
+      "w:3,3 m:6,4,4 g:3 b:3", { 4, 6, 3 }, "slice concat matmul softmax layer_norm" },
+    { "products that broadcast",
+      "y = x.unsqueeze(1)\n    return torch.matmul(torch.matmul(self.w, y), self.u)",
+      "w:3,2,4 u:3,5,6", { 4, 5 }, "matmul add" },
     { "tuples", "a = torch.relu(x)\n    t = (a, x)\n    u, v = t\n    return (u * v, u)", "", { 3, 4 }, "relu mul" },
 };
 
@@ -183,10 +211,14 @@ static void test_script__all_that_cannot_be_imported_is_named(void **state)
     REFUSE("y = torch.sin(x)\n    return torch.relu(torch.cumsum(x, 1)) + torch.cosh(y)", "", "3 operations",
            "'sin' (aten::sin): this operator is unknown", "'cumsum' (aten::cumsum)",
            "'cosh' (aten::cosh)");
-    REFUSE("return x.permute(1, 0, 2, 3)", "", "moves the batch out of the first axis");
-    REFUSE("return torch.softmax(x, 0)", "", "along axis 0, which is the batch");
-    REFUSE("return x.view(-1, 6)", "", "moves the batch out of the first axis");
-    REFUSE("return torch.cat([x, x], 0)", "", "along axis 0, which is the batch");
+    REFUSE("return x.permute(1, 0, 2, 3)", "", "the batch is not the first axis of output 0");
+    REFUSE("return torch.softmax(x, 0)", "", "along axis 0, which holds the batch");
+    REFUSE("return x.view(-1, 6)", "", "the batch is not the first axis of output 0");
+    REFUSE("return x.permute(1, 0, 2, 3).reshape(2, -1)", "", "the batch would be torn apart");
+    REFUSE("return torch.matmul(x.transpose(0, 2), x.transpose(0, 3))", "", "the batch is on different axes");
+    REFUSE("return torch.matmul(x.transpose(0, 3), self.w)", "w:2,2", "along the axis that holds the batch");
+    REFUSE("return x.unsqueeze(0) + x.unsqueeze(1)", "", "the batch is on different axes");
+    REFUSE("return torch.cat([x, x], 0)", "", "along axis 0, which holds the batch");
     REFUSE("if bool(x.sum() > 0):\n        x = -x\n    return x", "", "what depends on the data cannot be a graph");
     REFUSE("return torch.dropout(x, 0.5, True)", "", "drops at random");
     REFUSE("return torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-3, True)", "",

@@ -55,7 +55,7 @@ static void test_script_memory__state_and_what_has_no_box_is_refused(void **stat
     refuse(state, "self.n.add_(1.0)\n    return x * float(self.n.item())", "n:1", "a module with a memory is no graph");
     refuse(state, "y = x * self.n\n    self.n = self.n + 1.0\n    return y", "n:1", "it reads 'n', which forward itself changes");
     refuse(state, "y = x * 1.0\n    y[:, ::2].relu_()\n    return y", "", "changed in place through a view");
-    refuse(state, "y = x * 1.0\n    y[0].relu_()\n    return y", "", "it works along axis 0, which is the batch");
+    refuse(state, "y = x * 1.0\n    y[0].relu_()\n    return y", "", "it works along axis 0, which holds the batch");
     refuse(state, "y = x * 1.0\n    torch.flatten(y, 2)[:, :, 3:20].relu_()\n    return y", "", "changed in place through a view");
     refuse(state, "return x.to(3).to(6)", "", "it gives I32; graphs compute with float32");
     refuse(state, "y, i = torch.max_pool2d_with_indices(x, [2, 2])\n    return y + i", "", "its indices are used");
