@@ -191,13 +191,25 @@ done:
     return status;
 }
 
+/* How many values a graph can make, those of branches included. */
+static size_t count_names(const Onnx__GraphProto *graph)
+{
+    size_t n = graph->n_input + graph->n_initializer;
+
+    for (size_t i = 0; i < graph->n_node; i++) {
+        n += graph->node[i]->n_output;
+        for (size_t k = 0; k < graph->node[i]->n_attribute; k++)
+            if (graph->node[i]->attribute[k]->g)
+                n += count_names(graph->node[i]->attribute[k]->g);
+    }
+    return n;
+}
+
 static lego_status declare_all(lg_onnx *import, const lego_import_options *options)
 {
-    size_t n_names = import->proto->n_input + import->proto->n_initializer;
+    const size_t n_names = count_names(import->proto);
     lego_status status = LEGO_OK;
 
-    for (size_t i = 0; i < import->proto->n_node; i++)
-        n_names += import->proto->node[i]->n_output;
     LG_TRY(lg_name_map_init(&import->names, n_names));
     LG_TRY(LG_CALLOC(&import->values, n_names));
     LG_TRY(declare_initializers(import));
@@ -227,8 +239,41 @@ static lego_status make_constants(lg_onnx *import)
 
 /* --- mark --- */
 
+/* What nodes of the branches of node `i` read from the graph around them. */
+static lego_status mark_captured(lg_onnx *import, const lg_onnx_proto *node, size_t i)
+{
+    lego_status status = LEGO_OK;
+
+    for (size_t k = 0; k < node->n_attribute; k++) {
+        const Onnx__GraphProto *branch = node->attribute[k]->g;
+
+        for (size_t n = 0; branch && n < branch->n_node; n++) {
+            for (size_t input = 0; input < branch->node[n]->n_input; input++) {
+                lg_onnx_value *value = lg_onnx_value_named(import, branch->node[n]->input[input]);
+
+                if (value && value->producer >= (int32_t)i)
+                    return lg_error(LEGO_EFORMAT, "%s: a branch of node '%s' reads '%s', which is made later", import->path,
+                                    import->node_labels[i], value->name);
+                if (value)
+                    value->is_needed = 1;
+            }
+            LG_TRY(mark_captured(import, branch->node[n], i));
+        }
+        for (size_t n = 0; branch && n < branch->n_output; n++) {
+            lg_onnx_value *value = lg_onnx_value_named(import, text_of(branch->output[n]->name));
+
+            if (value && value->producer < (int32_t)i)
+                value->is_needed = 1;
+        }
+    }
+done:
+    return status;
+}
+
 static lego_status mark_needed(lg_onnx *import)
 {
+    lego_status status = LEGO_OK;
+
     if (import->proto->n_output == 0)
         return lg_error(LEGO_EFORMAT, "%s: the graph has no outputs", import->path);
     for (size_t i = 0; i < import->proto->n_output; i++) {
@@ -246,6 +291,8 @@ static lego_status mark_needed(lg_onnx *import)
         for (size_t k = 0; k < node->n_output; k++)
             if (*node->output[k])
                 needed |= import->values[lg_name_map_find(&import->names, node->output[k])].is_needed;
+        if (needed)
+            LG_TRY(mark_captured(import, node, i));
         for (size_t k = 0; needed && k < node->n_input; k++) {
             const int32_t id = lg_name_map_find(&import->names, node->input[k]);
 
@@ -262,7 +309,8 @@ static lego_status mark_needed(lg_onnx *import)
             import->values[id].is_needed = 1;
         }
     }
-    return LEGO_OK;
+done:
+    return status;
 }
 
 /* --- convert and report --- */
@@ -329,10 +377,13 @@ static lego_status check_outputs(const lg_onnx_node *node)
     return LEGO_OK;
 }
 
+static lego_status convert_if(lg_onnx_node *node);
+
 static lego_status convert(lg_onnx_node *node)
 {
     const char *domain = text_of(node->proto->domain);
-    const lg_onnx_converter converter = find_converter(node->proto->op_type);
+    const lg_onnx_converter converter =
+        strcmp(node->proto->op_type, "If") == 0 ? convert_if : find_converter(node->proto->op_type);
     int done = 0, blocked = 0;
     lego_status status = LEGO_OK;
 
@@ -364,24 +415,105 @@ done:
     return status;
 }
 
+/* A node, in whichever graph: what cannot be imported is reported, and nothing that depends on it again. */
+static lego_status walk_node(lg_onnx *import, const lg_onnx_proto *proto, const char *label)
+{
+    lg_onnx_node node = { import, proto, label, 0, 0 };
+    lego_status status;
+
+    if (!is_wanted(import, proto))
+        return LEGO_OK;
+    status = convert(&node);
+    if (status == LEGO_EUNSUPPORTED) {
+        report(&node, lego_last_error());
+        break_outputs(&node);
+        status = LEGO_OK;
+    } else if (status == LEGO_EINVAL) { /* the graph's own checks: shapes of the file that do not fit */
+        status = lg_error(LEGO_EFORMAT, "%s: %s", import->path, lego_last_error());
+    }
+    return status;
+}
+
+/* The names and nodes of a branch, as if they stood in the graph around it. */
+static lego_status walk_branch(lg_onnx_node *node, const Onnx__GraphProto *branch)
+{
+    lg_onnx *import = node->import;
+    lg_onnx_value *value;
+    char *label = NULL;
+    lego_status status = LEGO_OK;
+
+    for (size_t i = 0; i < branch->n_initializer; i++) {
+        if (!*text_of(branch->initializer[i]->name))
+            LG_FAIL(LEGO_EFORMAT, "%s: an initialiser in a branch of '%s' has no name", import->path, node->name);
+        LG_TRY(declare(&value, import, branch->initializer[i]->name, LG_NONE));
+        LG_TRY(lg_onnx_tensor(&value->constant, import, branch->initializer[i], value->name));
+        value->is_constant = 1;
+    }
+    for (size_t i = 0; i < branch->n_node; i++) {
+        const lg_onnx_proto *inner = branch->node[i];
+
+        for (size_t k = 0; k < inner->n_output; k++)
+            if (*inner->output[k]) {
+                LG_TRY(declare(&value, import, inner->output[k], LG_NONE));
+                value->is_needed = 1;
+            }
+        for (size_t k = 0; k < inner->n_input; k++) {
+            value = lg_onnx_value_named(import, inner->input[k]);
+            if (*inner->input[k] && (!value || (!value->is_constant && !value->is_broken && value->value == LG_NONE)))
+                LG_FAIL(LEGO_EFORMAT, "%s: a node in a branch of '%s' reads '%s', which nothing made before",
+                        import->path, node->name, inner->input[k]);
+        }
+        label = lg_asprintf("%s/%zu", node->name, i);
+        if (!label)
+            LG_FAIL(LEGO_ENOMEM, "out of memory naming a node of '%s'", node->name);
+        LG_TRY(walk_node(import, inner, label));
+        lg_free(label);
+        label = NULL;
+    }
+done:
+    lg_free(label);
+    return status;
+}
+
+/* If with a condition that is known: exporters write one where torch asked for an extent. */
+static lego_status convert_if(lg_onnx_node *node)
+{
+    const lg_onnx_value *condition = lg_onnx_input(node, 0);
+    const Onnx__AttributeProto *branch;
+    lego_status status = LEGO_OK;
+
+    if (!condition || !condition->is_constant || lg_tensor_count(&condition->constant) != 1)
+        LG_FAIL(LEGO_EUNSUPPORTED, "its condition depends on the data");
+    branch = lg_onnx_attribute(node, lg_onnx_element(&condition->constant, 0) != 0.0 ? "then_branch" : "else_branch");
+    if (!branch || !branch->g || branch->g->n_output != node->proto->n_output)
+        LG_FAIL(LEGO_EFORMAT, "node '%s' (If): the branch is missing, or has not %zu outputs", node->name,
+                node->proto->n_output);
+    LG_TRY(walk_branch(node, branch->g));
+    for (size_t i = 0; i < node->proto->n_output; i++) {
+        const lg_onnx_value *from = lg_onnx_value_named(node->import, text_of(branch->g->output[i]->name));
+        lg_onnx_value *to = lg_onnx_value_named(node->import, node->proto->output[i]);
+
+        if (!from || (!from->is_constant && !from->is_broken && from->value == LG_NONE))
+            LG_FAIL(LEGO_EFORMAT, "node '%s' (If): nothing makes output %zu of the branch", node->name, i);
+        if (!to)
+            continue;
+        to->is_broken = from->is_broken;
+        to->value = from->value;
+        to->place = from->place;
+        to->is_constant = from->is_constant;
+        if (from->is_constant)
+            lg_tensor_share(&to->constant, &from->constant);
+    }
+done:
+    return status;
+}
+
 static lego_status convert_nodes(lg_onnx *import)
 {
     lego_status status = LEGO_OK;
 
     for (size_t i = 0; i < import->proto->n_node; i++) {
-        lg_onnx_node node = { import, import->proto->node[i], import->node_labels[i], 0, 0 };
-
-        if (!is_wanted(import, node.proto))
-            continue;
-        status = convert(&node);
-        if (status == LEGO_EUNSUPPORTED) {
-            report(&node, lego_last_error());
-            break_outputs(&node);
-            status = LEGO_OK;
-        } else if (status == LEGO_EINVAL) { /* the graph's own checks: shapes of the file that do not fit */
-            status = lg_error(LEGO_EFORMAT, "%s: %s", import->path, lego_last_error());
-        }
-        LG_TRY(status);
+        LG_TRY(walk_node(import, import->proto->node[i], import->node_labels[i]));
         LG_TRY(lg_progress(import->context, "import", i + 1, import->proto->n_node));
     }
     if (import->n_unlisted > 0)

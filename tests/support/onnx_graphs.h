@@ -163,6 +163,32 @@ static inline void onnx_lines(onnx_graph *g, const char *const *lines)
         onnx_line(g, *lines);
 }
 
+/* "y = condition ? then : otherwise", each branch a few lines that end in the value of its name. */
+static inline void onnx_if(onnx_graph *g, const char *condition, const char *const *then, const char *const *otherwise)
+{
+    static const char *const names[] = { "then_branch", "else_branch" };
+    const char *const *const lines[] = { then, otherwise };
+    Onnx__GraphProto *outer = g->graph;
+    char text[64];
+
+    snprintf(text, sizeof(text), "If %s -> y", condition);
+    onnx_line(g, text);
+    for (int i = 0; i < 2; i++) {
+        Onnx__AttributeProto *branch;
+
+        ONNX_NEW(branch, Onnx__AttributeProto, onnx__attribute_proto__init);
+        branch->name = strdup(names[i]);
+        branch->has_type = 1;
+        branch->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
+        ONNX_NEW(branch->g, Onnx__GraphProto, onnx__graph_proto__init);
+        g->graph = branch->g;
+        onnx_lines(g, lines[i]);
+        ONNX_APPEND(branch->g->output, branch->g->n_output, onnx_value(names[i], ""));
+        ONNX_APPEND(outer->node[outer->n_node - 1]->attribute, outer->node[outer->n_node - 1]->n_attribute, branch);
+    }
+    g->graph = outer;
+}
+
 /* Write the file and import it; the graph is freed. */
 static inline lego_status onnx_end(lego_model **out, onnx_graph *g, const char *path)
 {

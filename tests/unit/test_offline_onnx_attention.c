@@ -245,6 +245,35 @@ static void test_onnx__constants_for_every_sample(void **state)
     }
 }
 
+/* An extent decides: torch writes an If where a dim is squeezed that may not be 1. */
+static void test_onnx__a_known_condition_takes_its_branch(void **state)
+{
+    static const char *const squeezed[] = { "Relu r -> a", "Squeeze a one -> then_branch", NULL };
+    static const char *const kept[] = { "LogSigmoid r -> b", "Identity b -> else_branch", NULL };
+    static const char *const unknown[] = { "Identity r -> else_branch", NULL };
+    double x[SAMPLES * 4], want[SAMPLES * 4];
+    lego_model *model;
+    onnx_graph g;
+
+    onnx_begin(&g, 13, "0,1,4");
+    onnx_ints(&g, "one", "1");
+    onnx_lines(&g, (const char *const[]){ "Neg x -> r", "Shape x -> s", "Gather s one -> n axis=0", "Equal n one -> c", NULL });
+    onnx_if(&g, "c", squeezed, kept);
+    random_numbers(x, SAMPLES * 4, 8);
+    for (int i = 0; i < SAMPLES * 4; i++)
+        want[i] = x[i] < 0.0 ? -x[i] : 0.0;
+    assert_ok(onnx_end(&model, &g, in_folder(state, "if.onnx")));
+    check(model, x, want, SAMPLES * 4);
+    lego_model_free(model);
+
+    onnx_begin(&g, 13, "0,1,4");
+    onnx_ints(&g, "one", "1");
+    onnx_lines(&g, (const char *const[]){ "Neg x -> r", NULL });
+    onnx_if(&g, "r", squeezed, unknown);
+    assert_fails(LEGO_EUNSUPPORTED, onnx_end(&model, &g, in_folder(state, "if.onnx")));
+    assert_says("'y' (If): its condition depends on the data");
+}
+
 /* --- what would mix samples --- */
 
 static void refuse(void **state, const char *message, const char *const *lines)
@@ -283,6 +312,7 @@ int main(void)
         folder_test(test_onnx__attention_with_the_batch_beside_the_heads),
         folder_test(test_onnx__windows_beside_the_batch),
         folder_test(test_onnx__constants_for_every_sample),
+        folder_test(test_onnx__a_known_condition_takes_its_branch),
         folder_test(test_onnx__what_mixes_samples_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
