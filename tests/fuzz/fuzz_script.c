@@ -268,13 +268,16 @@ static int whose(void)
     static const char *const ours[] = { "legodnn-torch", "fuzz_script", "liblegodnn", NULL };
     void *frames[MAX_FRAMES];
     const int n = backtrace(frames, MAX_FRAMES);
+    int seen_handler = 0, behind_handler = 0; /* this function and its caller, which came through a system library */
 
-    for (int i = 2; i < n; i++) { /* without this function and its caller */
+    for (int i = 0; i < n; i++) {
         Dl_info info;
+        const int known = dladdr(frames[i], &info) && info.dli_fname, is_neutral = !known || is_in(info.dli_fname, neutral);
 
-        if (!dladdr(frames[i], &info) || !info.dli_fname || is_in(info.dli_fname, neutral))
-            continue;
-        return is_in(info.dli_fname, ours) ? OURS : THEIRS;
+        behind_handler |= seen_handler && is_neutral;
+        seen_handler |= !is_neutral;
+        if (behind_handler && !is_neutral)
+            return is_in(info.dli_fname, ours) ? OURS : THEIRS;
     }
     return THEIRS;
 }
