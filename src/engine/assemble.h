@@ -6,8 +6,8 @@
 #include "engine/plan.h"
 #include "engine/tune.h"
 
-/* Where data lies: a buffer of the arena, or the caller's memory. */
-typedef enum where_kind { NOWHERE, BUFFER, INPUT, OUTPUT } where_kind;
+/* Where data lies: a buffer of the arena, the caller's memory, or the tensor of a constant step. */
+typedef enum where_kind { NOWHERE, BUFFER, INPUT, OUTPUT, FIXED } where_kind;
 typedef struct where {
     where_kind kind;
     int32_t index;

@@ -267,6 +267,10 @@ static lego_status add_step_operations(lg_plan *plan, int32_t step, const lg_ste
     lego_status status = LEGO_OK;
 
     *kernel = NULL;
+    if (what->kind == LG_STEP_CONSTANT && program->batch == 1) { /* one sample: the tensor itself serves */
+        set_place(plan, what->output, op.candidate.out, (where){ FIXED, step, 1 });
+        return LEGO_OK;
+    }
     if (op.kind == HOST && lg_plain_is_copy(program, what, op.candidate.in, op.candidate.out))
         return add_alias(plan, step, &op.candidate, reorders);
     if (op.kind == HOST) {

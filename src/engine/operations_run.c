@@ -11,6 +11,8 @@ void *lg_operation_address(const lg_plan *plan, where place)
 {
     const fast_state *state = plan->state;
 
+    if (place.kind == FIXED) /* read, never written: `shared` */
+        return lg_tensor_data(&plan->program->steps[place.index].weight);
     return place.kind == BUFFER ? plan->arena + state->buffers[place.index].offset : NULL;
 }
 

@@ -90,7 +90,8 @@ static void run_part(const void *payload, int part)
 
     mine.first = j->n_units * part / mine.n_parts;
     mine.end = j->n_units * (part + 1) / mine.n_parts;
-    mine.scratch = (char *)mine.scratch + (size_t)part * j->scratch_bytes;
+    if (j->scratch_bytes > 0)
+        mine.scratch = (char *)mine.scratch + (size_t)part * j->scratch_bytes;
     if (mine.first < mine.end)
         kernels_of(mine.isa)[mine.step->kind](&mine);
 }

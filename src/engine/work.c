@@ -242,8 +242,9 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
     }
 }
 
-/* A calculated cost is not to beat a measured one of about the same size. */
+/* A calculated cost is not to beat a measured one of about the same size, nor a call that computes next to nothing. */
 #define GUESS_HANDICAP 1.25
+#define GUESS_US 1.0
 
 static void set_plain(lg_work *work, const lg_program *program, const lg_step *step, int block)
 {
@@ -252,7 +253,7 @@ static void set_plain(lg_work *work, const lg_program *program, const lg_step *s
             double *us = &work->plain_us[in][out];
             *us = lg_plain_us(program, step, (lg_layout)in, (lg_layout)out, block);
             if (work->kind != LG_WORK_HOST)
-                *us *= GUESS_HANDICAP;
+                *us = *us * GUESS_HANDICAP + (*us > 0.0 ? GUESS_US : 0.0);
         }
 }
 
