@@ -29,6 +29,10 @@ if [ "$(id -u)" != 0 ]; then
     sudo=sudo
 fi
 echo "installing:$missing"
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
 # shellcheck disable=SC2086 # a list of names
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing > /dev/null
+if ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update ||
+    ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing > /dev/null; then
+    echo "install-packages: apt could not install them (its messages are above). Is there a network? Install them yourself:" \
+        "apt-get install$missing" >&2
+    exit 1
+fi

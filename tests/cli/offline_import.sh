@@ -1,5 +1,5 @@
 # ONNX files: good ones become models; for the others a message and the exit code, and no model.
-"$LEGODNN" --version | grep -q ONNX || { echo "this build reads no ONNX files" >&2; exit 77; }
+"$LEGODNN" --version | grep -q "ONNX import" || { echo "this build reads no ONNX files" >&2; exit 77; }
 . "$LEGODNN_SOURCE/tests/support/onnx.sh"
 try() {
     code=0
