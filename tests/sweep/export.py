@@ -30,7 +30,7 @@ MODELS = {
     "mobilenet_v3_large": (224, {}), "mnasnet1_0": (224, {}), "efficientnet_b0": (224, {}),
     "efficientnet_v2_s": (224, {}), "regnet_x_400mf": (224, {}), "regnet_y_400mf": (224, {}),
     "convnext_tiny": (224, {}), "swin_t": (224, {}), "vit_b_16": (224, {}),
-    "swin_s": (224, {}), "swin_v2_t": (256, {}), "vit_b_32": (224, {}), "maxvit_t": (224, {}),
+    "swin_s": (224, {}), "vit_b_32": (224, {}), "maxvit_t": (224, {}),
     "fcn_resnet50": (224, {"weights_backbone": None}), "deeplabv3_resnet50": (224, {"weights_backbone": None}),
     "lraspp_mobilenet_v3_large": (224, {"weights_backbone": None}),
     "r3d_18": ((16, 112), {}), "mc3_18": ((16, 112), {}), "r2plus1d_18": ((16, 112), {}), "s3d": ((16, 224), {}),
