@@ -22,6 +22,13 @@ typedef enum lego_retrain_loss {
     LEGO_RETRAIN_COSINE = 2 /**< one minus the mean cosine of samples */
 } lego_retrain_loss;
 
+/** Which errors of a block's outputs count. */
+typedef enum lego_retrain_weighting {
+    LEGO_RETRAIN_OUTPUTS = 0, /**< all alike */
+    LEGO_RETRAIN_FISHER = 1   /**< those that move a classifier's scores count more, where the rest of the model looks in few
+                                   directions: the last blocks, as a rule. Other models: all alike */
+} lego_retrain_weighting;
+
 typedef struct lego_retrain_options {
     size_t struct_size;
     int32_t epochs;
@@ -36,10 +43,12 @@ typedef struct lego_retrain_options {
     lego_train_precision precision;
     int32_t restart;         /**< non-zero: discard an unfinished retraining */
     const char *device;      /**< "cpu", "cuda", "cuda:N"; NULL = "cpu" */
+    lego_retrain_weighting weighting;
+    int32_t reserved;
 } lego_retrain_options;
 #define LEGO_RETRAIN_OPTIONS_INIT                                             \
     { sizeof(lego_retrain_options), 1, 32, 1e-3, 1.0, 1e-3, 2, 30, LEGO_RETRAIN_COMPOSITION, LEGO_RETRAIN_MSE,        \
-      LEGO_TRAIN_AUTO, 0, NULL }
+      LEGO_TRAIN_AUTO, 0, NULL, LEGO_RETRAIN_OUTPUTS, 0 }
 
 typedef enum lego_retrain_outcome {
     LEGO_RETRAIN_IMPROVED = 0,  /**< the store has the new weights */
@@ -65,7 +74,7 @@ typedef struct lego_retrain_report lego_retrain_report;
  *
  * The variants of a block train side by side, one a thread: the result does not depend on the context's threads as long
  * as they are no more than a block's variants (the original included); further ones go into the layers, where sums may
- * round differently.
+ * round differently. With LEGO_RETRAIN_FISHER losses are reported as they are weighted.
  *
  * Finished variants replace those of the store one by one, each atomically. Killed at any moment and called again with
  * the same arguments it goes on where it was: `<store>/retrain.checkpoint` holds the state, and goes when it is done.

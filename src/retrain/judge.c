@@ -13,7 +13,7 @@
 #define JUDGE_SEED 0x6a75646765ull
 
 static lego_status measure(lg_learner *learner, lg_retrain *r, lg_learner_set set, lg_torch_tensor *const *inputs,
-                           lg_torch_tensor *const *targets, double weight)
+                           const lg_target *targets, double weight)
 {
     double loss = 0.0;
     lego_status status = LEGO_OK;
@@ -34,7 +34,7 @@ typedef struct judgement {
 } judgement;
 
 static lego_status work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
-                        lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
+                        const lg_target *targets, lg_torch_tensor **outputs, void *payload)
 {
     const judgement *j = payload;
     lego_status status = LEGO_OK;

@@ -85,38 +85,53 @@ lego_status lg_learner_use(lg_learner *learner, const lg_torch_api *api, lg_lear
     return copy_set(learner, api, lg_torch_net_leaves(learner->net), learner->sets[set]);
 }
 
-/* Mean over the block's outputs of the distance to the targets. */
-static lego_status loss_of(lg_torch_tensor **out, const lg_retrain *retrain, int32_t n,
-                           lg_torch_tensor *const *outputs, lg_torch_tensor *const *targets)
+/* sum += distance(x, target) */
+static lego_status add_distance(lg_torch_tensor **sum, const lg_retrain *retrain, const lg_torch_tensor *x,
+                                const lg_torch_tensor *target)
 {
     const lg_torch_api *api = retrain->api;
-    lg_torch_tensor *sum = NULL, *one = NULL, *next = NULL;
+    lg_torch_tensor *one = NULL, *next = NULL;
     lego_status status = LEGO_OK;
 
-    *out = NULL;
-    for (int32_t i = 0; i < n; i++) {
-        LG_TRY(LG_TORCH(api, distance(&one, (lg_torch_loss)retrain->opts->loss, outputs[i], targets[i])));
-        if (!sum) {
-            sum = one;
-            one = NULL;
-            continue;
-        }
-        LG_TRY(LG_TORCH(api, add(&next, sum, one, 0)));
+    LG_TRY(LG_TORCH(api, distance(&one, (lg_torch_loss)retrain->opts->loss, x, target)));
+    if (*sum) {
+        LG_TRY(LG_TORCH(api, add(&next, *sum, one, 0)));
         lg_torch_free_all(api, &one, 1);
-        lg_torch_free_all(api, &sum, 1);
-        sum = next;
-        next = NULL;
+        lg_torch_free_all(api, sum, 1);
+        one = next;
     }
-    *out = sum;
-    sum = NULL;
+    *sum = one;
+    one = NULL;
 done:
-    lg_torch_free_all(api, &sum, 1);
     lg_torch_free_all(api, &one, 1);
     return status;
 }
 
+/* Sum over the block's outputs of the distances to the targets, plain and in the directions that count. */
+static lego_status loss_of(lg_torch_tensor **out, const lg_retrain *retrain, int32_t block, int32_t n,
+                           lg_torch_tensor *const *outputs, const lg_target *targets)
+{
+    lg_torch_tensor *sum = NULL, *projected = NULL;
+    lego_status status = LEGO_OK;
+
+    *out = NULL;
+    for (int32_t i = 0; i < n; i++) {
+        LG_TRY(add_distance(&sum, retrain, outputs[i], targets[i].value));
+        LG_TRY(lg_retrain_project(&projected, retrain, block, i, outputs[i]));
+        if (projected)
+            LG_TRY(add_distance(&sum, retrain, projected, targets[i].projected));
+        lg_torch_free_all(retrain->api, &projected, 1);
+    }
+    *out = sum;
+    sum = NULL;
+done:
+    lg_torch_free_all(retrain->api, &projected, 1);
+    lg_torch_free_all(retrain->api, &sum, 1);
+    return status;
+}
+
 lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_tensor *const *inputs,
-                            lg_torch_tensor *const *targets, double lr, lg_torch_tensor **outputs)
+                            const lg_target *targets, double lr, lg_torch_tensor **outputs)
 {
     const lg_torch_api *api = retrain->api;
     const int32_t n = lg_torch_net_graph(learner->net)->n_outputs;
@@ -127,7 +142,7 @@ lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_t
 
     LG_TRY(LG_CALLOC(&live, n));
     LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_FROZEN, inputs, live));
-    LG_TRY(loss_of(&loss, retrain, n, live, targets));
+    LG_TRY(loss_of(&loss, retrain, learner->block, n, live, targets));
     LG_TRY(LG_TORCH(api, tensor_item(&value, loss)));
     if (isfinite(value)) {
         LG_TRY(LG_TORCH(api, backward(loss)));
@@ -154,7 +169,7 @@ done:
 }
 
 lego_status lg_learner_loss(double *out, lg_learner *learner, lg_retrain *retrain, lg_torch_tensor *const *inputs,
-                            lg_torch_tensor *const *targets)
+                            const lg_target *targets)
 {
     const lg_torch_api *api = retrain->api;
     const int32_t n = lg_torch_net_graph(learner->net)->n_outputs;
@@ -163,7 +178,7 @@ lego_status lg_learner_loss(double *out, lg_learner *learner, lg_retrain *retrai
 
     LG_TRY(LG_CALLOC(&outputs, n));
     LG_TRY(lg_torch_net_forward(learner->net, LG_TORCH_EVAL, inputs, outputs));
-    LG_TRY(loss_of(&loss, retrain, n, outputs, targets));
+    LG_TRY(loss_of(&loss, retrain, learner->block, n, outputs, targets));
     LG_TRY(LG_TORCH(api, tensor_item(out, loss)));
 done:
     lg_torch_free_all(api, outputs, n);

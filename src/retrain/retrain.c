@@ -36,6 +36,8 @@ static lego_status check_options(const lego_retrain_options *opts)
         return lg_error(LEGO_EINVAL, "inputs=%d is not one of composition, original", (int)opts->inputs);
     if (opts->loss > LEGO_RETRAIN_COSINE)
         return lg_error(LEGO_EINVAL, "loss=%d is not one of mse, smooth L1, cosine", (int)opts->loss);
+    if (opts->weighting > LEGO_RETRAIN_FISHER)
+        return lg_error(LEGO_EINVAL, "weighting=%d is not one of outputs, fisher", (int)opts->weighting);
     if (opts->precision > LEGO_TRAIN_BF16)
         return lg_error(LEGO_EINVAL, "precision=%d is not one of auto, f32, bf16", (int)opts->precision);
     return LEGO_OK;
@@ -63,14 +65,19 @@ static lego_status check_data(const lg_segments *segments, const lego_dataset *d
 static lego_status create_nets(lg_retrain *r)
 {
     const lg_graph *graph = NULL;
+    int32_t n_used;
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(&r->frame_nets, r->segments->n_segments));
     LG_TRY(LG_CALLOC(&r->originals, r->store->n_blocks));
+    LG_TRY(LG_CALLOC(&r->segment_of, r->store->n_blocks));
     for (int32_t s = 0; s < r->segments->n_segments; s++)
-        if (r->segments->segments[s].block != LG_NONE)
+        if (r->segments->segments[s].block != LG_NONE) {
+            r->segment_of[r->segments->segments[s].block] = s;
             r->n_segments = s + 1;
-    for (int32_t s = 0; s < r->n_segments; s++)
+        }
+    n_used = r->opts->weighting == LEGO_RETRAIN_FISHER ? r->segments->n_segments : r->n_segments; /* to the scores */
+    for (int32_t s = 0; s < n_used; s++)
         if (r->segments->segments[s].block == LG_NONE)
             LG_TRY(lg_torch_net_create(&r->frame_nets[s], r->api, r->segments->segments[s].graph, r->opts->device));
     for (int32_t b = 0; b < r->store->n_blocks; b++) {
@@ -141,6 +148,7 @@ static lego_status prepare(lg_retrain *r)
     LG_TRY(LG_CALLOC(&r->original, r->segments->n_slots));
     LG_TRY(LG_CALLOC(&r->composed, r->segments->n_slots));
     LG_TRY(LG_CALLOC(&r->same, r->segments->n_slots));
+    LG_TRY(LG_CALLOC(&r->weights, r->segments->n_slots));
     LG_TRY(create_nets(r));
     LG_TRY(create_learners(r));
     LG_TRY(create_crew(r));
@@ -154,7 +162,7 @@ static void dispose(lg_retrain *r)
     lg_crew_free(r->crew);
     for (int32_t i = 0; i < r->n_learners; i++)
         lg_learner_dispose(&r->learners[i], r->api);
-    for (int32_t s = 0; r->frame_nets && s < r->n_segments; s++)
+    for (int32_t s = 0; r->frame_nets && s < r->segments->n_segments; s++)
         lg_torch_net_free(r->frame_nets[s]);
     for (int32_t b = 0; r->originals && b < r->store->n_blocks; b++)
         lg_torch_net_free(r->originals[b]);
@@ -165,6 +173,10 @@ static void dispose(lg_retrain *r)
     lg_free(r->originals);
     lg_free(r->original);
     lg_free(r->composed);
+    if (r->weights)
+        lg_torch_free_all(r->api, r->weights, r->segments->n_slots);
+    lg_free(r->weights);
+    lg_free(r->segment_of);
     lg_free(r->same);
     if (r->api)
         r->api->allocator_trim();
@@ -174,7 +186,7 @@ static void dispose(lg_retrain *r)
 
 /* A block's first learner, the widest, speaks for the others and for the original. */
 static lego_status tune_work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
-                             lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
+                             const lg_target *targets, lg_torch_tensor **outputs, void *payload)
 {
     const lg_torch_tune among = r->opts->precision == LEGO_TRAIN_BF16 ? LG_TORCH_TUNE_BF16 : LG_TORCH_TUNE_ALL;
     const int32_t first = r->first_learner[learner->block];
@@ -231,7 +243,7 @@ static double learning_rate(const lg_retrain *r)
 }
 
 static lego_status train_work(lg_retrain *r, lg_learner *learner, lg_torch_tensor *const *inputs,
-                              lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload)
+                              const lg_target *targets, lg_torch_tensor **outputs, void *payload)
 {
     if (learner->state == LG_LEARNER_TRAINING)
         return lg_learner_step(learner, r, inputs, targets, *(const double *)payload, outputs);
@@ -353,6 +365,8 @@ lego_status lego_retrain(lego_retrain_report **out, lego_context *context, lego_
     LG_TRY(prepare(&r));
     if (opts.restart)
         LG_TRY(lg_retrain_discard(&r));
+    if (r.opts->weighting == LEGO_RETRAIN_FISHER)
+        LG_TRY(lg_retrain_weigh(&r));
     LG_TRY(lg_retrain_resume(&resumed, &r));
     if (!resumed)
         LG_TRY(tune(&r));

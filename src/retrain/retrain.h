@@ -52,6 +52,8 @@ typedef struct lg_retrain {
     int32_t *first_learner;     /* by block, and n_learners at the end */
     lg_torch_tensor **original; /* boundary values of the batch on the original's path, by slot */
     lg_torch_tensor **composed; /* on the composition's path */
+    lg_torch_tensor **weights;  /* by slot: the directions in which errors count more; NULL: all alike */
+    int32_t *segment_of;        /* by block */
     uint8_t *same;              /* whether composed is original, by slot */
     int32_t *drawn;             /* by block: learner of the batch's composition, LG_NONE for the original */
     lg_crew *crew;              /* NULL: one thread */
@@ -60,6 +62,12 @@ typedef struct lg_retrain {
     int64_t steps_done;
     double seconds;             /* of training, checkpoints included */
 } lg_retrain;
+
+/* What a learner aims at: one output of the original block. */
+typedef struct lg_target {
+    lg_torch_tensor *value;
+    lg_torch_tensor *projected; /* lg_retrain_project() of it */
+} lg_target;
 
 /* --- learners (learner.c) --- */
 lego_status lg_learner_init(lg_learner *out, lg_retrain *retrain, int32_t block, int32_t variant);
@@ -70,22 +78,32 @@ lego_status lg_learner_use(lg_learner *learner, const lg_torch_api *api, lg_lear
 /* One step towards the targets; outputs[i] receives the outputs before the step, without history. A learner that
  * is not finite is rolled back to its best weights and gives no outputs. */
 lego_status lg_learner_step(lg_learner *learner, lg_retrain *retrain, lg_torch_tensor *const *inputs,
-                            lg_torch_tensor *const *targets, double lr, lg_torch_tensor **outputs);
+                            const lg_target *targets, double lr, lg_torch_tensor **outputs);
 /* Held-out loss of the net as it is. */
 lego_status lg_learner_loss(double *out, lg_learner *learner, lg_retrain *retrain, lg_torch_tensor *const *inputs,
-                            lg_torch_tensor *const *targets);
+                            const lg_target *targets);
 /* Put the best weights into the store, unless it has them. */
 lego_status lg_learner_write(lg_learner *learner, lg_retrain *retrain);
 
 /* --- one batch (walk.c) --- */
-/* What a learner does at its block, with the block's inputs in the composition and the original's outputs. `outputs` is
- * NULL unless the learner was drawn: then it may receive what the learner makes of the inputs. Learners of one block
- * work at the same time. */
+/* What a learner does at its block, with the block's inputs in the composition and what to aim at. `outputs` is NULL
+ * unless the learner was drawn: then it may receive what the learner makes of the inputs. Learners of one block work at
+ * the same time. */
 typedef lego_status (*lg_retrain_work)(lg_retrain *retrain, lg_learner *learner, lg_torch_tensor *const *inputs,
-                                       lg_torch_tensor *const *targets, lg_torch_tensor **outputs, void *payload);
+                                       const lg_target *targets, lg_torch_tensor **outputs, void *payload);
 /* Draw a composition with `seed`, take n samples through the segments on both paths and let every learner work. */
 lego_status lg_retrain_walk(lg_retrain *retrain, uint64_t seed, int64_t n, const float *images, lg_retrain_work work,
                             void *payload);
+
+/* --- importance (importance.c) --- */
+/* Fill `weights` for the blocks' outputs of a classifier. */
+lego_status lg_retrain_weigh(lg_retrain *retrain);
+/* A block's output in the directions in which errors count more; NULL where all count alike. */
+lego_status lg_retrain_project(lg_torch_tensor **out, const lg_retrain *retrain, int32_t block, int32_t output,
+                               const lg_torch_tensor *x);
+/* A narrow L with L L^T close to `f` (c,c), whose diagonal is one on average: l (rank,c) has room for max_rank rows,
+ * `left` for c numbers; `rest` is the mean of what is left of the diagonal. Returns the rank. */
+int64_t lg_importance_factor(double *l, double *left, double *rest, const double *f, int64_t c, int64_t max_rank);
 
 /* --- held-out losses (judge.c) --- */
 /* After an epoch: compare every training learner's weights now with its best ones and keep the better. */

@@ -27,11 +27,11 @@ static lego_status describe(char **out, const lg_retrain *r)
     const lego_retrain_options *o = r->opts;
 
     *out = lg_asprintf("data %s, %lld samples, %lld held out, seed %llu, epochs %d, batch %d, lr %g, clipping %g, "
-                       "progress %g, patience %d, inputs %d, loss %d, %d variants",
+                       "progress %g, patience %d, inputs %d, loss %d, weighting %d, %d variants",
                        lego_dataset_name(r->train), (long long)lego_dataset_n_samples(r->train),
                        (long long)lego_dataset_n_samples(r->val), (unsigned long long)lego_context_seed(r->context),
                        o->epochs, o->batch, o->lr, o->max_norm, o->min_improvement, o->patience, (int)o->inputs,
-                       (int)o->loss, r->n_learners);
+                       (int)o->loss, (int)o->weighting, r->n_learners);
     return *out ? LEGO_OK : lg_error(LEGO_ENOMEM, "out of memory for the checkpoint");
 }
 

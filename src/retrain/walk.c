@@ -98,7 +98,7 @@ typedef struct block_job {
     lg_retrain *r;
     int32_t segment, block;
     lg_torch_tensor **inputs;   /* of the composition */
-    lg_torch_tensor **targets;  /* borrowed of the original's path */
+    lg_target *targets;
     lg_torch_tensor **outputs;  /* of the composition */
     lg_torch_tensor **original; /* the original's outputs of the composition's inputs */
     lg_retrain_work work;
@@ -110,7 +110,9 @@ static lego_status run_task(void *job, int32_t index)
     const block_job *j = job;
     lg_retrain *r = j->r;
     const int32_t first = r->first_learner[j->block], n = r->first_learner[j->block + 1] - first;
-    const int32_t before = n < 2 ? n : 2; /* the longest first: a learner's step is two to three times a forward */
+
+    /* The longest first, so that none is waited for: a learner's step is two to three times its forward. */
+    const int32_t before = n < 2 ? n : 2;
 
     if (index == before)
         return advance_original(r, j->segment + 1);
@@ -134,7 +136,10 @@ static lego_status run_block(lg_retrain *r, int32_t s, lg_retrain_work work, voi
     LG_TRY(LG_CALLOC(&job.outputs, segment->n_outputs));
     LG_TRY(LG_CALLOC(&job.original, segment->n_outputs));
     gather(job.inputs, r->composed, segment->n_inputs, segment->inputs);
-    gather(job.targets, r->original, segment->n_outputs, segment->outputs);
+    for (int32_t i = 0; i < segment->n_outputs; i++) {
+        job.targets[i].value = r->original[segment->outputs[i]];
+        LG_TRY(lg_retrain_project(&job.targets[i].projected, r, block, i, job.targets[i].value));
+    }
     original_too = r->drawn[block] == LG_NONE && !all_same(r, segment);
     LG_TRY(lg_crew_run(r->crew, n + 1 + original_too, run_task, &job));
     /* A learner that was drawn may have failed in this very step: the original stands in for it. */
@@ -142,6 +147,8 @@ static lego_status run_block(lg_retrain *r, int32_t s, lg_retrain_work work, voi
         LG_TRY(lg_torch_net_forward(r->originals[block], LG_TORCH_EVAL, job.inputs, job.original));
     LG_TRY(store_composed(r, segment, job.outputs[0] ? job.outputs : job.original));
 done:
+    for (int32_t i = 0; job.targets && i < segment->n_outputs; i++)
+        lg_torch_free_all(r->api, &job.targets[i].projected, 1);
     lg_torch_free_all(r->api, job.outputs, segment->n_outputs);
     lg_torch_free_all(r->api, job.original, segment->n_outputs);
     lg_free(job.inputs);

@@ -250,6 +250,10 @@ lego_status tensor_set_trainable(Handle *tensor, int trainable) {
     return guarded([&] { tensor->value.set_requires_grad(trainable != 0); });
 }
 
+lego_status tensor_keep_grad(Handle *tensor) {
+    return guarded([&] { tensor->value.retain_grad(); });
+}
+
 lego_status tensor_grad(Handle **out, const Handle *tensor) {
     *out = nullptr;
     return guarded([&] {
@@ -655,6 +659,7 @@ const lg_torch_api api = {
     tensor_shape,
     tensor_item,
     tensor_set_trainable,
+    tensor_keep_grad,
     tensor_grad,
     tensor_drop_grad,
     tensor_free,

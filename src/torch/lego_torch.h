@@ -15,7 +15,7 @@
 extern "C" {
 #endif
 
-#define LG_TORCH_API_VERSION 4
+#define LG_TORCH_API_VERSION 5
 #define LG_TORCH_ENTRY "lg_torch_api_get"
 
 /* A reference to an ATen tensor. */
@@ -153,6 +153,7 @@ typedef struct lg_torch_api {
     lego_status (*tensor_shape)(const lg_torch_tensor *tensor, int *n_dims, int64_t *dims);
     lego_status (*tensor_item)(double *out, const lg_torch_tensor *tensor);
     lego_status (*tensor_set_trainable)(lg_torch_tensor *tensor, int trainable);
+    lego_status (*tensor_keep_grad)(lg_torch_tensor *tensor); /* of a value that is no leaf */
     lego_status (*tensor_grad)(lg_torch_tensor **out, const lg_torch_tensor *tensor); /* NULL where there is none */
     lego_status (*tensor_drop_grad)(lg_torch_tensor *tensor);
     void (*tensor_free)(lg_torch_tensor *tensor);

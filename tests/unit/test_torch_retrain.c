@@ -6,6 +6,7 @@
 
 #include "graph/channels.h"
 #include "legodnn/retrain.h"
+#include "retrain/retrain.h"
 #include "store/store.h"
 
 #define N_BLOCKS 3
@@ -43,8 +44,21 @@ static lg_graph *prune(const lg_graph *block, uint64_t seed)
     return pruned;
 }
 
+/* A head that looks at channels 1 and 4 only, and so little that every class is as likely as any other. */
+static void look_at_two_channels(const lg_graph *graph)
+{
+    for (int32_t w = 0; w < graph->n_weights; w++) {
+        const lego_tensor *tensor = &graph->weights[w].tensor;
+        float *data = lg_tensor_data(tensor);
+
+        if (tensor->shape.n_dims == 2 && tensor->shape.dims[1] == 6)
+            for (int64_t i = 0; i < lg_tensor_count(tensor); i++)
+                data[i] *= i % 6 == 1 || i % 6 == 4 ? 1e-3f : 0.0f;
+    }
+}
+
 /* Write a store of three residual blocks between a stem and a head, two pruned variants each. */
-static void write_store(const char *path)
+static void write_store_of(const char *path, void (*change)(const lg_graph *graph))
 {
     static const char *const names[N_BLOCKS] = { "b0", "b1", "b2" };
     int32_t block_of[64];
@@ -66,6 +80,8 @@ static void write_store(const char *path)
     graph = maker_finish(&m, make_linear(&m, x, 10));
     assert_true(graph->n_nodes <= 64);
     assert_ok(lg_graph_initialize(graph, 3));
+    if (change)
+        change(graph);
     for (int32_t n = 0; n < graph->n_nodes; n++)
         block_of[n] = LG_NONE;
     for (int b = 0; b < N_BLOCKS; b++)
@@ -89,6 +105,11 @@ static void write_store(const char *path)
     assert_ok(lg_store_write(store, path));
     lego_store_free(store);
     lg_graph_free(graph);
+}
+
+static void write_store(const char *path)
+{
+    write_store_of(path, NULL);
 }
 
 static lego_store *open_store(const char *path)
@@ -123,7 +144,7 @@ static lego_retrain_options options(void)
 
     o.epochs = 3;
     o.batch = 32;
-    o.lr = 5e-3;
+    o.lr = 2e-3;
     o.precision = LEGO_TRAIN_F32;
     return o;
 }
@@ -205,6 +226,9 @@ static void test_torch_retrain__other_losses_and_precisions_work(void **state)
     o.loss = LEGO_RETRAIN_MSE;
     o.precision = LEGO_TRAIN_AUTO;
     check_learned(state, in_folder(state, "c"), in_folder(state, "fresh"), o);
+    o.precision = options().precision;
+    o.weighting = LEGO_RETRAIN_FISHER;
+    check_learned(state, in_folder(state, "d"), in_folder(state, "fresh"), o);
 }
 
 static int stop_at(const char *stage, size_t done, size_t total, void *payload)
@@ -249,6 +273,83 @@ static void test_torch_retrain__interrupted_and_resumed_equals_uninterrupted(voi
     lego_retrain_report_free(parts_report);
     lego_store_free(whole);
     lego_store_free(parts);
+    close_data(d);
+}
+
+/* With equally likely classes the Fisher matrix of the features before a linear head W is W^T (I - 1 1^T / K) W, up to a
+ * factor: the last block's errors count in channels 1 and 4 alone, and there as this says. */
+static void test_torch_retrain__errors_count_where_the_head_looks(void **state)
+{
+    data d = open_data(state);
+    lego_retrain_options o = options();
+    lg_retrain r = { .context = context, .opts = &o, .train = d.train };
+    const lego_tensor *head = NULL;
+    double want[2][2] = { { 0 } }, got[2][2] = { { 0 } }, mean[2] = { 0 };
+    lg_torch_tensor *weight;
+    int64_t dims[LEGO_MAX_DIMS];
+    float l[12];
+    int n_dims;
+
+    write_store_of(in_folder(state, "store"), look_at_two_channels);
+    r.store = open_store(in_folder(state, "store"));
+    r.segments = &r.store->segments;
+    assert_ok(lg_torch_open(&r.api, context, NULL));
+    r.frame_nets = lg_calloc((size_t)r.segments->n_segments, sizeof(*r.frame_nets));
+    r.originals = lg_calloc(N_BLOCKS, sizeof(*r.originals));
+    r.segment_of = lg_calloc(N_BLOCKS, sizeof(*r.segment_of));
+    r.weights = lg_calloc((size_t)r.segments->n_slots, sizeof(*r.weights));
+    for (int32_t s = 0; s < r.segments->n_segments; s++) {
+        const lg_segment *segment = &r.segments->segments[s];
+
+        if (segment->block == LG_NONE)
+            assert_ok(lg_torch_net_create(&r.frame_nets[s], r.api, segment->graph, NULL));
+        else
+            assert_ok(lg_torch_net_create(&r.originals[segment->block], r.api, graph_of(r.store, segment->block, 0),
+                                          NULL));
+        if (segment->block != LG_NONE)
+            r.segment_of[segment->block] = s;
+    }
+    assert_ok(lg_retrain_weigh(&r));
+
+    weight = r.weights[r.segments->segments[r.segment_of[N_BLOCKS - 1]].outputs[0]];
+    assert_non_null(weight);
+    assert_ok(LG_TORCH(r.api, tensor_shape(weight, &n_dims, dims)));
+    assert_true(n_dims == 4 && dims[0] <= 2 && dims[1] == 6);
+    assert_ok(LG_TORCH(r.api, tensor_to_host(weight, l, (size_t)dims[0] * 6 * sizeof(float))));
+    for (int32_t w = 0; w < r.store->frame->n_weights; w++)
+        if (r.store->frame->weights[w].tensor.shape.n_dims == 2)
+            head = &r.store->frame->weights[w].tensor;
+    assert_non_null(head);
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < 10; k++)
+            for (int i = 0; i < 2; i++) {
+                const float *row = (const float *)lg_tensor_data(head) + 6 * k;
+
+                mean[i] += pass == 0 ? row[i ? 4 : 1] / 10.0 : 0.0;
+                for (int j = 0; pass == 1 && j < 2; j++)
+                    want[i][j] += (row[i ? 4 : 1] - mean[i]) * (row[j ? 4 : 1] - mean[j]);
+            }
+    for (int64_t k = 0; k < dims[0]; k++)
+        for (int c = 0; c < 6; c++) {
+            if (c != 1 && c != 4)
+                assert_true(l[k * 6 + c] == 0.0f);
+            for (int j = 0; j < 2 && (c == 1 || c == 4); j++)
+                got[c == 4][j] += l[k * 6 + c] * l[k * 6 + (j ? 4 : 1)];
+        }
+    for (int i = 0; i < 4; i++) /* 256 drawn labels */
+        assert_near(got[i / 2][i % 2] / (got[0][0] + got[1][1]), want[i / 2][i % 2] / (want[0][0] + want[1][1]), 0.12,
+                    0.0);
+
+    for (int32_t s = 0; s < r.segments->n_segments; s++)
+        lg_torch_net_free(r.frame_nets[s]);
+    for (int32_t b = 0; b < N_BLOCKS; b++)
+        lg_torch_net_free(r.originals[b]);
+    lg_torch_free_all(r.api, r.weights, r.segments->n_slots);
+    lg_free(r.frame_nets);
+    lg_free(r.originals);
+    lg_free(r.segment_of);
+    lg_free(r.weights);
+    lego_store_free(r.store);
     close_data(d);
 }
 
@@ -383,6 +484,10 @@ static void test_torch_retrain__bad_arguments_are_named(void **state)
     o.lr = -1.0;
     assert_fails(LEGO_EINVAL, lego_retrain(NULL, context, store, d.train, d.val, &o));
     assert_says("lr=-1");
+    o = options();
+    o.weighting = (lego_retrain_weighting)2;
+    assert_fails(LEGO_EINVAL, lego_retrain(NULL, context, store, d.train, d.val, &o));
+    assert_says("weighting=2 is not one of outputs, fisher");
     lego_store_free(store);
     close_data(d);
 }
@@ -428,6 +533,7 @@ int main(void)
         retrain_test(test_torch_retrain__variants_learn_from_the_original_s_inputs),
         retrain_test(test_torch_retrain__other_losses_and_precisions_work),
         retrain_test(test_torch_retrain__interrupted_and_resumed_equals_uninterrupted),
+        retrain_test(test_torch_retrain__errors_count_where_the_head_looks),
         retrain_test(test_torch_retrain__threads_change_nothing),
         retrain_test(test_torch_retrain__other_options_do_not_take_over_an_unfinished_one),
         retrain_test(test_torch_retrain__a_variant_that_is_not_finite_is_left_out),

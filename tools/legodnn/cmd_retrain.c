@@ -5,11 +5,12 @@ struct retrain_args {
     const char *data, *device;
     int64_t epochs, batch, limit, held_out, patience, checkpoint_seconds;
     double lr, max_norm;
-    int inputs, loss, precision, no_augment, restart;
+    int inputs, loss, weighting, precision, no_augment, restart;
 };
 
 static const char *const inputs[] = { "composition", "original", NULL };
 static const char *const losses[] = { "mse", "smooth-l1", "cosine", NULL };
+static const char *const weightings[] = { "outputs", "fisher", NULL };
 static const char *const precisions[] = { "auto", "f32", "bf16", NULL };
 
 static const cli_option options[] = {
@@ -24,6 +25,8 @@ static const cli_option options[] = {
     CLI_ENUM(struct retrain_args, inputs, "inputs", inputs, "composition",
              "what a block sees: drawn compositions of the preceding blocks' variants, or the original"),
     CLI_ENUM(struct retrain_args, loss, "loss", losses, "mse", "distance to the original block's outputs"),
+    CLI_ENUM(struct retrain_args, weighting, "weighting", weightings, "outputs",
+             "which errors count: all alike, or by the Fisher matrix those that move a classifier's scores"),
     CLI_INT(struct retrain_args, patience, "patience", "N", 0, 100000, "2",
             "a variant stops after N epochs without progress; 0: never"),
     CLI_FLAG(struct retrain_args, no_augment, "no-augment", "no random crops and flips"),
@@ -81,6 +84,7 @@ static lego_status run(cli_call *cli, const void *arguments)
     retrain.checkpoint_seconds = (int32_t)args->checkpoint_seconds;
     retrain.inputs = (lego_retrain_inputs)args->inputs;
     retrain.loss = (lego_retrain_loss)args->loss;
+    retrain.weighting = (lego_retrain_weighting)args->weighting;
     retrain.precision = (lego_train_precision)args->precision;
     retrain.restart = args->restart;
     retrain.device = args->device;
