@@ -30,12 +30,20 @@ typedef enum lg_step_kind {
     LG_STEP_CONSTANT, /* no input */
     LG_STEP_MEAN,
     LG_STEP_SOFTMAX,
+    LG_STEP_LOG_SOFTMAX,
     LG_STEP_LAYER_NORM,
     LG_STEP_GROUP_NORM,
     LG_STEP_MATMUL
 } lg_step_kind;
 
-typedef enum lg_binary_kind { LG_BINARY_ADD, LG_BINARY_SUB, LG_BINARY_MUL, LG_BINARY_DIV } lg_binary_kind;
+typedef enum lg_binary_kind {
+    LG_BINARY_ADD,
+    LG_BINARY_SUB,
+    LG_BINARY_MUL,
+    LG_BINARY_DIV,
+    LG_BINARY_MIN, /* of a number and a NaN: the NaN */
+    LG_BINARY_MAX
+} lg_binary_kind;
 
 /* Activation memory. A view (flatten, reshape) has its own shape on the row-major data of another cell, its base. */
 typedef struct lg_cell {

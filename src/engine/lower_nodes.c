@@ -108,11 +108,13 @@ done:
 /* A sum or product with repeated extents is plain C's, which is slow at exponentials. */
 static int takes_act(const lowering *low, const lg_step *step, const lg_act *act)
 {
-    if (!step || step->act.kind != LG_ACT_NONE)
+    if (!step || step->act.kind != LG_ACT_NONE || !lg_act_is_fusible(act))
         return 0;
     if (step->kind == LG_STEP_BINARY) {
         const lg_cell *cells = low->program->cells;
         const lg_shape *out = &cells[step->output].shape;
+        if (step->binary == LG_BINARY_MIN || step->binary == LG_BINARY_MAX)
+            return lg_act_is_cheap(act->kind); /* plain C's in any case */
         return lg_act_is_cheap(act->kind) || (lg_shape_equal(&cells[step->inputs[0]].shape, out) &&
                                               lg_shape_equal(&cells[step->inputs[1]].shape, out));
     }
@@ -327,9 +329,9 @@ static lego_status lower_role(lowering *low, const lg_node *node, const lg_role 
 
     switch (role->kind) {
     case LG_ROLE_SILU:
-        return lower_act(low, node, (lg_act){ LG_ACT_SILU, 0.0f, 0.0f });
+        return lower_act(low, node, (lg_act){ .kind = LG_ACT_SILU });
     case LG_ROLE_HARD_SWISH:
-        return lower_act(low, node, (lg_act){ LG_ACT_HARD_SWISH, 0.0f, 0.0f });
+        return lower_act(low, node, (lg_act){ .kind = LG_ACT_HARD_SWISH });
     case LG_ROLE_SHUFFLE:
         LG_TRY(lg_lower_step(&step, low, node, LG_STEP_SHUFFLE));
         step->shuffle_groups = role->groups;
@@ -377,10 +379,16 @@ lego_status lg_lower_node(lowering *low, const lg_node *node)
         return lower_binary(low, node, LG_BINARY_MUL);
     case LG_OP_DIV:
         return lower_binary(low, node, LG_BINARY_DIV);
+    case LG_OP_MIN:
+        return lower_binary(low, node, LG_BINARY_MIN);
+    case LG_OP_MAX:
+        return lower_binary(low, node, LG_BINARY_MAX);
     case LG_OP_MATMUL:
         return lower_matmul(low, node);
     case LG_OP_SOFTMAX:
         return lg_lower_step(&step, low, node, LG_STEP_SOFTMAX);
+    case LG_OP_LOG_SOFTMAX:
+        return lg_lower_step(&step, low, node, LG_STEP_LOG_SOFTMAX);
     case LG_OP_MAX_POOL:
         return lg_lower_step(&step, low, node, LG_STEP_MAX_POOL);
     case LG_OP_AVG_POOL:

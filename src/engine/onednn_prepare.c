@@ -83,7 +83,7 @@ static dnnl_status_t gemm_descs(desc *in, desc *weight, desc *out, const lg_work
     return status == dnnl_success ? desc_create(out, 2, out_dims, dnnl_ab) : status;
 }
 
-/* An activation as the library's; 0: it has none such. Hard sigmoid is two: a x + b, then clipped. */
+/* An activation as the library's; 0: it has none such. */
 static int eltwise_of(dnnl_alg_kind_t *alg, float *alpha, float *beta, const lg_act *act)
 {
     *alpha = act->a;
@@ -117,23 +117,61 @@ static int eltwise_of(dnnl_alg_kind_t *alg, float *alpha, float *beta, const lg_
         *alpha = 1.0f / 6.0f; /* 3.x; 2.x knows no other */
         *beta = 0.5f;
         return 1;
+    case LG_ACT_ABS:
+        *alg = dnnl_eltwise_abs;
+        return 1;
+    case LG_ACT_EXP:
+        *alg = dnnl_eltwise_exp;
+        return 1;
+    case LG_ACT_LOG:
+        *alg = dnnl_eltwise_log;
+        return 1;
+    case LG_ACT_SQRT:
+        *alg = dnnl_eltwise_sqrt;
+        return 1;
+    case LG_ACT_ROUND:
+        *alg = dnnl_eltwise_round;
+        return 1;
+    case LG_ACT_MISH:
+        *alg = dnnl_eltwise_mish;
+        return 1;
+    case LG_ACT_POW: /* alpha x^beta */
+        *alg = dnnl_eltwise_pow;
+        *alpha = 1.0f;
+        *beta = act->a;
+        return 1;
+    case LG_ACT_SOFTPLUS:
+        *alg = dnnl_eltwise_soft_relu; /* 3.x takes its alpha; 2.x knows no other */
+        return act->a == 1.0f;
+    case LG_ACT_ELU:
+        *alg = dnnl_eltwise_elu;
+        return act->b == 1.0f && act->c == 1.0f;
     default:
         return 0;
     }
+}
+
+/* What the library has as two: hard sigmoid is a x + b, then clipped; selu is an elu, then scaled. */
+static dnnl_status_t append_pair(dnnl_post_ops_t ops, const lg_act *act)
+{
+    dnnl_status_t status;
+
+    if (act->kind == LG_ACT_ELU) {
+        status = append_eltwise(ops, dnnl_eltwise_elu, act->a, 0.0f);
+        return status == dnnl_success ? append_eltwise(ops, dnnl_eltwise_linear, act->b, 0.0f) : status;
+    }
+    if (act->kind != LG_ACT_HARD_SIGMOID)
+        return dnnl_success;
+    status = append_eltwise(ops, dnnl_eltwise_linear, act->a, act->b);
+    return status == dnnl_success ? append_eltwise(ops, dnnl_eltwise_clip, 0.0f, 1.0f) : status;
 }
 
 static dnnl_status_t append_act(dnnl_post_ops_t ops, const lg_act *act)
 {
     dnnl_alg_kind_t alg;
     float alpha, beta;
-    dnnl_status_t status;
 
-    if (eltwise_of(&alg, &alpha, &beta, act))
-        return append_eltwise(ops, alg, alpha, beta);
-    if (act->kind != LG_ACT_HARD_SIGMOID)
-        return dnnl_success;
-    status = append_eltwise(ops, dnnl_eltwise_linear, act->a, act->b);
-    return status == dnnl_success ? append_eltwise(ops, dnnl_eltwise_clip, 0.0f, 1.0f) : status;
+    return eltwise_of(&alg, &alpha, &beta, act) ? append_eltwise(ops, alg, alpha, beta) : append_pair(ops, act);
 }
 
 static dnnl_status_t attributes(dnnl_primitive_attr_t *out, const lg_work *work, int fuse_act)
@@ -293,7 +331,9 @@ static dnnl_status_t prepare_softmax(dnnl_primitive_desc_t *pd, lg_kernel *kerne
 
     if (status == dnnl_success)
         status = desc_create(&kernel->out, 2, rows, dnnl_ab);
-    return status == dnnl_success ? find_softmax(pd, kernel->lib->engine, attr, &kernel->in) : status;
+    return status == dnnl_success
+               ? find_softmax(pd, kernel->lib->engine, attr, kernel->work.kind == LG_WORK_LOG_SOFTMAX, &kernel->in)
+               : status;
 }
 
 static dnnl_status_t prepare_layer_norm(dnnl_primitive_desc_t *pd, lg_kernel *kernel, const_dnnl_primitive_attr_t attr)
@@ -375,7 +415,7 @@ dnnl_status_t lg_onednn_prepare(lg_kernel *kernel)
             status = prepare_permute(&pd, kernel, attr);
         else if (work->kind == LG_WORK_MATMUL)
             status = prepare_matmul(&pd, kernel, attr);
-        else if (work->kind == LG_WORK_SOFTMAX)
+        else if (work->kind == LG_WORK_SOFTMAX || work->kind == LG_WORK_LOG_SOFTMAX)
             status = prepare_softmax(&pd, kernel, attr);
         else if (work->kind == LG_WORK_LAYER_NORM)
             status = prepare_layer_norm(&pd, kernel, attr);

@@ -154,10 +154,11 @@ static inline dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_
 }
 
 static inline dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                         const_dnnl_primitive_attr_t attr, const desc *d)
+                                         const_dnnl_primitive_attr_t attr, int logarithm, const desc *d)
 {
     dnnl_softmax_desc_t op;
-    dnnl_status_t status = dnnl_softmax_forward_desc_init(&op, dnnl_forward_inference, d, 1);
+    dnnl_status_t status = logarithm ? dnnl_logsoftmax_forward_desc_init(&op, dnnl_forward_inference, d, 1)
+                                     : dnnl_softmax_forward_desc_init(&op, dnnl_forward_inference, d, 1);
 
     return status == dnnl_success ? find(out, &op, attr, engine, 0) : status;
 }
@@ -316,11 +317,12 @@ static inline dnnl_status_t find_matmul(dnnl_primitive_desc_t *out, dnnl_engine_
 }
 
 static inline dnnl_status_t find_softmax(dnnl_primitive_desc_t *out, dnnl_engine_t engine,
-                                         const_dnnl_primitive_attr_t attr, const desc *d)
+                                         const_dnnl_primitive_attr_t attr, int logarithm, const desc *d)
 {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_softmax_forward_primitive_desc_create(&pd, engine, dnnl_forward_inference,
-                                                                      dnnl_softmax_accurate, *d, *d, 1, attr);
+                                                                      logarithm ? dnnl_softmax_log : dnnl_softmax_accurate,
+                                                                      *d, *d, 1, attr);
 
     return find(out, pd, status, 0);
 }

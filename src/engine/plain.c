@@ -87,6 +87,7 @@ static int has_kernel(const lg_program *program, const lg_step *step, lg_layout 
     case LG_STEP_SLICE:
         return image && (in == LG_LAYOUT_NHWC || !cuts_blocks(program, step, block));
     case LG_STEP_SOFTMAX:
+    case LG_STEP_LOG_SOFTMAX:
     case LG_STEP_SHUFFLE:
         return image && in == LG_LAYOUT_NHWC;
     default:
@@ -125,6 +126,8 @@ static double act_ns(const lg_act *act)
 {
     if (lg_act_is_cheap(act->kind))
         return 0.03;
+    if (act->kind > LG_ACT_GELU_TANH) /* by the C library, one at a time */
+        return 10.0;
     return act->kind == LG_ACT_GELU ? 1.1 : 0.45;
 }
 
@@ -183,6 +186,8 @@ static double element_ns(const lg_program *program, const lg_step *step, lg_layo
         return (averages_last(step, from) ? 0.5 : 0.08) * reduced;
     case LG_STEP_SOFTMAX:
         return in == LG_LAYOUT_NHWC ? 3.0 : 1.0;
+    case LG_STEP_LOG_SOFTMAX:
+        return 10.0;
     case LG_STEP_LAYER_NORM:
     case LG_STEP_GROUP_NORM:
         return 0.25;

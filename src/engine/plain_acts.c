@@ -49,6 +49,8 @@ void LG_PLAIN(activate)(float *y, const float *x, int64_t n, const lg_act *act, 
         EACH(v * clip(v * (1.0f / 6.0f) + 0.5f, 0.0f, 1.0f));
     case LG_ACT_SILU:
         EACH(v * lg_logisticf(v));
+    case LG_ACT_ABS:
+        EACH(fabsf(v));
     case LG_ACT_GELU:
         EACH(v * lg_normal_share(v));
     case LG_ACT_GELU_TANH:

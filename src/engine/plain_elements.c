@@ -31,6 +31,8 @@ typedef struct rows {
 #define SUB(a, b) ((a) - (b))
 #define MUL(a, b) ((a) * (b))
 #define DIV(a, b) ((a) / (b))
+#define MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b)) /* a NaN passes */
+#define MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
 #define EACH(left, right, op)                                                 \
     for (int64_t k = 0; k < n; k++)                                           \
         for (int64_t i = 0; i < length; i++)                                  \
@@ -64,6 +66,12 @@ static inline void combine(const rows *r, int64_t length, lg_binary_kind kind)
         break;
     case LG_BINARY_DIV:
         ROWS(DIV)
+        break;
+    case LG_BINARY_MIN:
+        ROWS(MIN)
+        break;
+    case LG_BINARY_MAX:
+        ROWS(MAX)
         break;
     }
 }

@@ -26,6 +26,7 @@ const lg_plain_kernel LG_PLAIN(kernels)[] = {
     [LG_STEP_CONSTANT] = LG_PLAIN(constant),
     [LG_STEP_MEAN] = LG_PLAIN(mean),
     [LG_STEP_SOFTMAX] = LG_PLAIN(softmax),
+    [LG_STEP_LOG_SOFTMAX] = LG_PLAIN(log_softmax),
     [LG_STEP_LAYER_NORM] = LG_PLAIN(layer_norm),
     [LG_STEP_GROUP_NORM] = LG_PLAIN(group_norm),
     [LG_STEP_MATMUL] = LG_PLAIN(matmul),

@@ -38,6 +38,7 @@ void LG_PLAIN(shuffle)(const lg_plain_call *call);
 void LG_PLAIN(constant)(const lg_plain_call *call);
 void LG_PLAIN(mean)(const lg_plain_call *call);       /* plain_norms.c: what looks at many elements for one */
 void LG_PLAIN(softmax)(const lg_plain_call *call);
+void LG_PLAIN(log_softmax)(const lg_plain_call *call);
 void LG_PLAIN(layer_norm)(const lg_plain_call *call);
 void LG_PLAIN(group_norm)(const lg_plain_call *call);
 

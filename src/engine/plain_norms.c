@@ -202,6 +202,35 @@ void LG_PLAIN(softmax)(const lg_plain_call *call)
     }
 }
 
+static void log_softmax(float *y, const float *x, int64_t n, int64_t stride)
+{
+    float largest = -INFINITY;
+    double sum = 0.0;
+
+    for (int64_t i = 0; i < n; i++)
+        if (x[i * stride] > largest)
+            largest = x[i * stride];
+    for (int64_t i = 0; i < n; i++)
+        sum += exp((double)x[i * stride] - largest);
+    for (int64_t i = 0; i < n; i++)
+        y[i * stride] = (float)((double)x[i * stride] - largest - log(sum));
+}
+
+void LG_PLAIN(log_softmax)(const lg_plain_call *call)
+{
+    const lg_cell *cell = &call->program->cells[call->step->output];
+    const lg_shape shape = lg_memory_shape(cell, call->out, call->block);
+    const int axis = lg_memory_axis(cell, call->out, (int)call->step->attrs.axis.axis);
+    int64_t inner = 1;
+
+    for (int i = axis + 1; i < shape.n_dims; i++)
+        inner *= shape.dims[i];
+    for (int64_t unit = call->first; unit < call->end; unit++) {
+        const int64_t at = unit / inner * shape.dims[axis] * inner + unit % inner;
+        log_softmax(call->y + at, call->inputs[0] + at, shape.dims[axis], inner);
+    }
+}
+
 static const float *tensor_or_null(int has, const lego_tensor *tensor)
 {
     return has ? lg_tensor_data(tensor) : NULL;

@@ -49,6 +49,7 @@ static int64_t units_of(const lg_plain_call *call)
     case LG_STEP_PAD:
     case LG_STEP_UPSAMPLE:
         return planes.n * planes.extents[0] * planes.extents[1];
+    case LG_STEP_LOG_SOFTMAX:
     case LG_STEP_SOFTMAX: /* runs along the axis */
         return out->elements / out->shape.dims[step->attrs.axis.axis];
     case LG_STEP_LAYER_NORM: /* rows */

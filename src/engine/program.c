@@ -27,6 +27,7 @@ static const char *const kind_names[] = {
     [LG_STEP_CONSTANT] = "constant",
     [LG_STEP_MEAN] = "mean",
     [LG_STEP_SOFTMAX] = "softmax",
+    [LG_STEP_LOG_SOFTMAX] = "log_softmax",
     [LG_STEP_LAYER_NORM] = "layer_norm",
     [LG_STEP_GROUP_NORM] = "group_norm",
     [LG_STEP_MATMUL] = "matmul",
@@ -39,7 +40,7 @@ const char *lg_step_kind_name(lg_step_kind kind)
 
 void lg_step_describe(lg_str *out, const lg_step *step)
 {
-    static const char *const binaries[] = { "add", "sub", "mul", "div" };
+    static const char *const binaries[] = { "add", "sub", "mul", "div", "min", "max" };
 
     if (step->kind == LG_STEP_ACT)
         lg_str_append(out, lg_act_name(step->act.kind));

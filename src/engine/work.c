@@ -128,10 +128,10 @@ static void set_linear(lg_work *work, const lg_program *program, const lg_step *
     memcpy(work->window.kernel, work->in + 2, sizeof(work->window.kernel));
 }
 
-/* What the kernel library knows of a sum or product: two values of one shape. */
+/* What the kernel library knows of a sum or product: two values of one shape. Its minimum and maximum lose NaNs. */
 static void set_binary(lg_work *work, const lg_program *program, const lg_step *step)
 {
-    work->kind = LG_WORK_BINARY;
+    work->kind = step->binary == LG_BINARY_MIN || step->binary == LG_BINARY_MAX ? LG_WORK_HOST : LG_WORK_BINARY;
     work->binary = step->binary;
     for (int i = 0; i < 2; i++)
         if (!lg_shape_equal(&program->cells[step->inputs[i]].shape, &program->cells[step->output].shape))
@@ -164,9 +164,9 @@ static void set_softmax(lg_work *work, const lg_program *program, const lg_step 
         work->layouts |= 1u << LG_LAYOUT_PLAIN;
     if (axis == 1 && lg_cell_axes(cell) > 0)
         work->layouts |= 1u << LG_LAYOUT_NHWC;
-    if (work->layouts == 0)
+    if (work->layouts == 0 || n == 1) /* of one element the result is exact, which the library's is not */
         return;
-    work->kind = LG_WORK_SOFTMAX;
+    work->kind = step->kind == LG_STEP_SOFTMAX ? LG_WORK_SOFTMAX : LG_WORK_LOG_SOFTMAX;
     set_flat(work->in, cell->elements / n, n);
     set_flat(work->out, cell->elements / n, n);
 }
@@ -210,6 +210,7 @@ static void set_step(lg_work *work, const lg_program *program, const lg_step *st
         set_permute(work, program, step);
         break;
     case LG_STEP_SOFTMAX:
+    case LG_STEP_LOG_SOFTMAX:
         set_softmax(work, program, step);
         break;
     case LG_STEP_LAYER_NORM:
@@ -409,6 +410,7 @@ int lg_work_candidates(lg_candidate candidates[LG_MAX_CANDIDATES], const lg_work
         candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, LG_LAYOUT_PLAIN, LG_LAYOUT_PLAIN };
         break;
     case LG_WORK_SOFTMAX:
+    case LG_WORK_LOG_SOFTMAX:
         for (int layout = 0; layout < LG_N_LAYOUTS; layout++)
             if (work->layouts & (1u << layout))
                 candidates[n++] = (lg_candidate){ LG_METHOD_DIRECT, 0, (lg_layout)layout, (lg_layout)layout };
@@ -462,6 +464,7 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         [LG_WORK_LINEAR] = "linear",
         [LG_WORK_MATMUL] = "matmul",
         [LG_WORK_SOFTMAX] = "softmax",
+        [LG_WORK_LOG_SOFTMAX] = "log_softmax",
         [LG_WORK_LAYER_NORM] = "layer_norm",
         [LG_WORK_ACT] = "act",
         [LG_WORK_MAX_POOL] = "max_pool",
@@ -470,14 +473,15 @@ lego_status lg_work_format(char key[LG_KEY_MAX], const lg_work *work)
         [LG_WORK_PERMUTE] = "permute",
         [LG_WORK_REORDER] = "reorder",
     };
-    static const char *const binaries[] = { "add", "sub", "mul", "div" };
+    static const char *const binaries[] = { "add", "sub", "mul", "div", "min", "max" };
     const lg_sliding *w = &work->window;
     const int first = lg_work_has_depth(work) ? 0 : 1; /* images: without the depth */
     char in[112], out[112], kernel[64], stride[64], dilation[64], before[64], after[64], act[64] = "", norm[64] = "";
     char order[24 * LEGO_MAX_DIMS] = "";
 
-    if (work->act.a != 0.0f || work->act.b != 0.0f)
-        snprintf(act, sizeof(act), " %s %g,%g", lg_act_name(work->act.kind), work->act.a, work->act.b);
+    if (work->act.a != 0.0f || work->act.b != 0.0f || work->act.c != 0.0f)
+        snprintf(act, sizeof(act), " %s %.9g,%.9g,%.9g", lg_act_name(work->act.kind), work->act.a, work->act.b,
+                 work->act.c);
     else if (work->act.kind != LG_ACT_NONE)
         snprintf(act, sizeof(act), " %s", lg_act_name(work->act.kind));
     if (work->kind == LG_WORK_LAYER_NORM)

@@ -22,6 +22,7 @@ typedef enum lg_work_kind {
     LG_WORK_LINEAR,
     LG_WORK_MATMUL,  /* in (B,M,K), in2 (B,K,P) -> out (B,M,P), as B M 1 K 1 and B M 1 P 1 */
     LG_WORK_SOFTMAX, /* in = out = (rows,n): of each row */
+    LG_WORK_LOG_SOFTMAX, /* likewise */
     LG_WORK_LAYER_NORM, /* in = out = (rows,n): of each row */
     LG_WORK_BINARY,  /* of two equal shapes */
     LG_WORK_ACT,

@@ -101,7 +101,7 @@ static lego_status choose_opset(lg_export *file, int64_t max_opset)
         const lg_node *node = &file->graph->nodes[i];
         const lg_onnx_name *name = lg_onnx_name_of(node->op->kind);
 
-        if (!name || name->since <= file->opset || (name->since > max_opset && node->op->kind == LG_OP_GELU))
+        if (!name || name->since <= file->opset || (name->since > max_opset && (node->op->kind == LG_OP_GELU || node->op->kind == LG_OP_MISH)))
             continue;
         if (name->since > max_opset)
             return lg_error(LEGO_EUNSUPPORTED, "%s: node '%s' (%s) needs opset %lld, up to %lld are allowed", file->path,
@@ -113,7 +113,8 @@ static lego_status choose_opset(lg_export *file, int64_t max_opset)
 
 static lego_status write_node(lg_export *file, const lg_node *node)
 {
-    const lg_export_writer *const tables[] = { lg_export_spatial_ops, lg_export_math_ops, lg_export_shape_ops };
+    const lg_export_writer *const tables[] = { lg_export_spatial_ops, lg_export_function_ops, lg_export_math_ops,
+                                               lg_export_shape_ops };
 
     if (node->op->kind == LG_OP_CONSTANT) /* written where it is used */
         return LEGO_OK;

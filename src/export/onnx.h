@@ -48,8 +48,8 @@ typedef struct lg_export {
 
 typedef lego_status (*lg_export_writer)(lg_export *file, const lg_node *node);
 /* By kind; NULL: in another table. */
-extern const lg_export_writer lg_export_spatial_ops[LG_OP_N_KINDS], lg_export_math_ops[LG_OP_N_KINDS],
-    lg_export_shape_ops[LG_OP_N_KINDS];
+extern const lg_export_writer lg_export_spatial_ops[LG_OP_N_KINDS], lg_export_function_ops[LG_OP_N_KINDS],
+    lg_export_math_ops[LG_OP_N_KINDS], lg_export_shape_ops[LG_OP_N_KINDS];
 
 /* --- onnx.c --- */
 lego_status lg_onnx_export(const lg_graph *graph, const char *path, const lego_export_options *options);
@@ -94,6 +94,15 @@ lego_status lg_export_filled(const char **out, lg_export *file, const lg_node *n
                              const lg_shape *shape, double value);
 /* A graph input or output. */
 lego_status lg_export_value_info(Onnx__ValueInfoProto **out, const char *name, const lg_shape *shape);
+
+/* --- onnx_function_ops.c: parts that many writers need --- */
+/* *value op number, *value op other; `what` as in lg_export_node(). */
+lego_status lg_export_with_number(const char **value, lg_export *file, const lg_node *node, const char *what,
+                                  const char *type, double number);
+lego_status lg_export_with_value(const char **value, lg_export *file, const lg_node *node, const char *what,
+                                 const char *type, const char *other);
+/* (n) -> (n,1,...), which broadcasts over x (N,n,...); a single number stays (1). */
+lg_shape lg_export_by_channel(const lg_shape *x, int64_t n);
 
 /* --- onnx_file.c --- */
 lego_status lg_export_write(lg_export *file, int64_t external_from_bytes);

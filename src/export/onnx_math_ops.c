@@ -1,141 +1,8 @@
-/* Writers of ops that calculate: activations, normalisation, element-wise sums and products, matrix products, means. */
+/* Writers of ops that calculate: normalisation, element-wise sums and products, matrix products, means. */
 #include "export/onnx.h"
-
-#include <float.h>
 
 #include "graph/ops/common.h"
 #include "import/onnx_names.h"
-
-/* --- activations --- */
-
-/* Those with a counterpart of their own and numbers as attributes. */
-static lego_status write_activation(lg_export *file, const lg_node *node)
-{
-    const lg_onnx_name *name = lg_onnx_name_of(node->op->kind);
-    Onnx__NodeProto *proto;
-    const char *x;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_export_input(&x, file, node, 0));
-    LG_TRY(lg_export_step(&proto, &x, file, node, NULL, name->type));
-    if (node->op->kind == LG_OP_LEAKY_RELU)
-        LG_TRY(lg_export_float(proto, "alpha", node->attrs->leaky_relu.slope));
-    if (node->op->kind == LG_OP_HARD_SIGMOID) {
-        LG_TRY(lg_export_float(proto, "alpha", node->attrs->hard_sigmoid.alpha));
-        LG_TRY(lg_export_float(proto, "beta", node->attrs->hard_sigmoid.beta));
-    }
-    if (node->op->kind == LG_OP_GELU)
-        LG_TRY(lg_export_text(proto, "approximate", node->attrs->gelu.tanh ? "tanh" : "none"));
-    if (node->op->kind == LG_OP_SOFTMAX)
-        LG_TRY(lg_export_int(proto, "axis", node->attrs->axis.axis));
-done:
-    return status;
-}
-
-/* A bound of +-FLT_MAX is none. */
-static lego_status write_clip(lg_export *file, const lg_node *node)
-{
-    const int has_min = node->attrs->clip.min > -(double)FLT_MAX, has_max = node->attrs->clip.max < (double)FLT_MAX;
-    const char *inputs[3] = { NULL, "", "" };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_export_input(&inputs[0], file, node, 0));
-    if (has_min)
-        LG_TRY(lg_export_number(&inputs[1], file, node, "min", node->attrs->clip.min));
-    if (has_max)
-        LG_TRY(lg_export_number(&inputs[2], file, node, "max", node->attrs->clip.max));
-    LG_TRY(lg_export_node(NULL, NULL, file, node, NULL, "Clip", has_max ? 3 : has_min ? 2 : 1, inputs));
-done:
-    return status;
-}
-
-/* a op number; `what` NULL: the last part of the node */
-static lego_status with_number(const char **value, lg_export *file, const lg_node *node, const char *what,
-                               const char *type, double number)
-{
-    const char *inputs[2] = { *value };
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_export_number(&inputs[1], file, node, "number", number));
-    LG_TRY(lg_export_node(NULL, value, file, node, what, type, 2, inputs));
-done:
-    return status;
-}
-
-/* a op b */
-static lego_status with_value(const char **value, lg_export *file, const lg_node *node, const char *what,
-                              const char *type, const char *other)
-{
-    const char *inputs[2] = { *value, other };
-
-    return lg_export_node(NULL, value, file, node, what, type, 2, inputs);
-}
-
-static lego_status write_silu(lg_export *file, const lg_node *node)
-{
-    const char *x, *y;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_export_input(&x, file, node, 0));
-    y = x;
-    LG_TRY(lg_export_step(NULL, &y, file, node, "sigmoid", "Sigmoid"));
-    LG_TRY(with_value(&x, file, node, NULL, "Mul", y));
-done:
-    return status;
-}
-
-/* x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, as PyTorch writes it, or with tanh(sqrt(2/pi) (x + 0.044715 x^3)) for the
- * erf. */
-static lego_status write_gelu(lg_export *file, const lg_node *node)
-{
-    const char *x, *y;
-    lego_status status = LEGO_OK;
-
-    if (file->opset >= lg_onnx_name_of(LG_OP_GELU)->since)
-        return write_activation(file, node);
-    LG_TRY(lg_export_input(&x, file, node, 0));
-    y = x;
-    if (node->attrs->gelu.tanh) {
-        LG_TRY(with_value(&y, file, node, "square", "Mul", x));
-        LG_TRY(with_number(&y, file, node, "scaled", "Mul", 0.044715));
-        LG_TRY(with_number(&y, file, node, "plus", "Add", 1.0));
-        LG_TRY(with_value(&y, file, node, "cubic", "Mul", x));
-        LG_TRY(with_number(&y, file, node, "inner", "Mul", 0.7978845608028654)); /* sqrt(2/pi) */
-        LG_TRY(lg_export_step(NULL, &y, file, node, "tanh", "Tanh"));
-    } else {
-        LG_TRY(with_number(&y, file, node, "inner", "Div", 1.4142135623730951)); /* sqrt(2) */
-        LG_TRY(lg_export_step(NULL, &y, file, node, "erf", "Erf"));
-    }
-    LG_TRY(with_number(&y, file, node, "one_plus", "Add", 1.0));
-    LG_TRY(with_value(&y, file, node, "twice", "Mul", x));
-    LG_TRY(with_number(&y, file, node, NULL, "Mul", 0.5));
-done:
-    return status;
-}
-
-/* (C) -> (C,1,...), which broadcasts over x (N,C,...); a single number stays (1). */
-static lg_shape by_channel(const lg_shape *x, int64_t n)
-{
-    lg_shape shape = { n == 1 ? 1 : x->n_dims - 1, { n } };
-
-    for (int i = 1; i < shape.n_dims; i++)
-        shape.dims[i] = 1;
-    return shape;
-}
-
-static lego_status write_prelu(lg_export *file, const lg_node *node)
-{
-    const lg_shape shape = by_channel(&lg_op_input(file->graph, node, 0)->shape,
-                                      lg_node_weight(file->graph, node, 0)->shape.dims[0]);
-    const char *inputs[2];
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_export_input(&inputs[0], file, node, 0));
-    LG_TRY(lg_export_weight_as(&inputs[1], file, node->weights[0], &shape, 0));
-    LG_TRY(lg_export_node(NULL, NULL, file, node, NULL, "PRelu", 2, inputs));
-done:
-    return status;
-}
 
 /* --- normalisation --- */
 
@@ -213,7 +80,7 @@ static lego_status write_group_norm(lg_export *file, const lg_node *node)
     const int64_t groups = node->attrs->group_norm.groups;
     const int is_instance = groups == in->dims[1], has_weight = node->weights[0] != LG_NONE,
               has_bias = node->weights[1] != LG_NONE;
-    const lg_shape of_groups = { 1, { groups } }, scale = by_channel(in, in->dims[1]);
+    const lg_shape of_groups = { 1, { groups } }, scale = lg_export_by_channel(in, in->dims[1]);
     const char *x, *weight, *bias;
     lego_status status = LEGO_OK;
 
@@ -230,11 +97,11 @@ static lego_status write_group_norm(lg_export *file, const lg_node *node)
     LG_TRY(reshaped(&x, file, node, has_weight || has_bias ? "channels" : NULL, in->n_dims - 1, in->dims + 1));
     if (has_weight) {
         LG_TRY(lg_export_weight_as(&weight, file, node->weights[0], &scale, 0));
-        LG_TRY(with_value(&x, file, node, has_bias ? "weighted" : NULL, "Mul", weight));
+        LG_TRY(lg_export_with_value(&x, file, node, has_bias ? "weighted" : NULL, "Mul", weight));
     }
     if (has_bias) {
         LG_TRY(lg_export_weight_as(&bias, file, node->weights[1], &scale, 0));
-        LG_TRY(with_value(&x, file, node, NULL, "Add", bias));
+        LG_TRY(lg_export_with_value(&x, file, node, NULL, "Add", bias));
     }
 done:
     return status;
@@ -289,10 +156,10 @@ static lego_status write_linear(lg_export *file, const lg_node *node)
         return write_gemm(file, node);
     LG_TRY(lg_export_input(&x, file, node, 0));
     LG_TRY(lg_export_weight_as(&weight, file, node->weights[0], NULL, 1));
-    LG_TRY(with_value(&x, file, node, has_bias ? "product" : NULL, "MatMul", weight));
+    LG_TRY(lg_export_with_value(&x, file, node, has_bias ? "product" : NULL, "MatMul", weight));
     if (has_bias) {
         LG_TRY(lg_export_weight_as(&bias, file, node->weights[1], NULL, 0));
-        LG_TRY(with_value(&x, file, node, NULL, "Add", bias));
+        LG_TRY(lg_export_with_value(&x, file, node, NULL, "Add", bias));
     }
 done:
     return status;
@@ -332,23 +199,14 @@ done:
 const lg_export_writer lg_export_math_ops[LG_OP_N_KINDS] = {
     [LG_OP_ADD] = write_binary,
     [LG_OP_BATCH_NORM] = write_batch_norm,
-    [LG_OP_CLIP] = write_clip,
     [LG_OP_DIV] = write_binary,
-    [LG_OP_GELU] = write_gelu,
     [LG_OP_GROUP_NORM] = write_group_norm,
-    [LG_OP_HARD_SIGMOID] = write_activation,
-    [LG_OP_HARD_SWISH] = write_activation,
     [LG_OP_LAYER_NORM] = write_layer_norm,
-    [LG_OP_LEAKY_RELU] = write_activation,
     [LG_OP_LINEAR] = write_linear,
+    [LG_OP_MAX] = write_binary,
+    [LG_OP_MIN] = write_binary,
     [LG_OP_MATMUL] = write_matmul,
     [LG_OP_MEAN] = write_mean,
     [LG_OP_MUL] = write_binary,
-    [LG_OP_PRELU] = write_prelu,
-    [LG_OP_RELU] = write_activation,
-    [LG_OP_SIGMOID] = write_activation,
-    [LG_OP_SILU] = write_silu,
-    [LG_OP_SOFTMAX] = write_activation,
     [LG_OP_SUB] = write_binary,
-    [LG_OP_TANH] = write_activation,
 };

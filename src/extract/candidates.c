@@ -117,6 +117,8 @@ static int is_open(const walker *walk, int32_t value)
     case LG_OP_SUB:
     case LG_OP_MUL:
     case LG_OP_DIV:
+    case LG_OP_MIN:
+    case LG_OP_MAX:
         return 1;
     default:
         return 0;

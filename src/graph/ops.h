@@ -4,6 +4,7 @@
 #define LG_GRAPH_OPS_H
 
 #include "graph/channels.h"
+#include "graph/functions.h"
 #include "graph/graph.h"
 
 typedef enum lg_op_kind {
@@ -45,6 +46,17 @@ typedef enum lg_op_kind {
     LG_OP_LAYER_NORM,
     LG_OP_GROUP_NORM, /* as many groups as channels = instance norm */
     LG_OP_CONSTANT,
+#define LG_FUNCTION_KIND(KIND, name) LG_OP_##KIND,
+    LG_FUNCTIONS(LG_FUNCTION_KIND)
+#undef LG_FUNCTION_KIND
+    LG_OP_ELU, /* also selu, celu */
+    LG_OP_SOFTPLUS,
+    LG_OP_POW, /* to a constant exponent */
+    LG_OP_SHRINK,
+    LG_OP_THRESHOLDED_RELU,
+    LG_OP_LOG_SOFTMAX,
+    LG_OP_MIN, /* of two values, as LG_OP_MAX */
+    LG_OP_MAX,
     LG_OP_N_KINDS
 } lg_op_kind;
 
@@ -104,7 +116,7 @@ union lg_attrs {
     struct { double alpha, beta; } hard_sigmoid; /* clip(alpha x + beta, 0, 1) */
     struct { double slope; } leaky_relu;
     struct { int32_t tanh; } gelu;               /* the tanh approximation instead of erf */
-    struct { int64_t axis; } axis;               /* softmax, concat */
+    struct { int64_t axis; } axis;               /* softmax, log_softmax, concat */
     struct { int64_t axis; lg_dims sizes; } split;
     struct { int64_t axis, start, end, step; } slice; /* elements start, start + step ..., before end */
     struct { lg_dims shape; } reshape;           /* without the batch */
@@ -114,6 +126,11 @@ union lg_attrs {
     struct { int64_t size[LG_MAX_AXES]; int32_t mode, align_corners; } upsample;
     struct { int64_t axis; double eps; } layer_norm; /* over the axes from `axis` on */
     struct { int64_t groups; double eps; } group_norm;
+    struct { double alpha, scale, input_scale; } elu; /* ops/function.c has the definitions of these */
+    struct { double beta; } softplus;
+    struct { double exponent; } pow;
+    struct { double lambda, bias; } shrink;
+    struct { double alpha; } thresholded_relu;
 };
 
 typedef enum lg_field_type {

@@ -74,7 +74,8 @@ typedef struct lg_onnx_op {
     lg_onnx_converter convert;
 } lg_onnx_op;
 /* End with a NULL type. */
-extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_math_ops[], lg_onnx_matrix_ops[], lg_onnx_shape_ops[];
+extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_function_ops[], lg_onnx_math_ops[], lg_onnx_matrix_ops[],
+    lg_onnx_shape_ops[];
 
 typedef struct lg_onnx_slices {
     int n;

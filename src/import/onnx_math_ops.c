@@ -1,4 +1,4 @@
-/* Converters of ops that calculate: activations, normalisation, element-wise sums and products, matrix products, means.
+/* Converters of ops that calculate: normalisation, element-wise sums and products, matrix products, means.
  * Broadcasting follows ONNX (shapes aligned at the last axis); since axis 0 of a value is the batch, only constants may
  * have fewer axes than the value they meet. */
 #include "import/onnx.h"
@@ -9,124 +9,6 @@
 #include "base/alloc.h"
 #include "graph/ops/common.h"
 #include "import/onnx_names.h"
-
-/* --- activations --- */
-
-/* Bounds are attributes up to opset 10, inputs since. Infinite bounds are none. */
-static lego_status read_clip(lg_attrs *attrs, const lg_onnx_node *node)
-{
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_number(&attrs->clip.min, node, "min", 1, 11, -(double)FLT_MAX));
-    LG_TRY(lg_onnx_number(&attrs->clip.max, node, "max", 2, 11, (double)FLT_MAX));
-    if (attrs->clip.min < -(double)FLT_MAX)
-        attrs->clip.min = -(double)FLT_MAX;
-    if (attrs->clip.max > (double)FLT_MAX)
-        attrs->clip.max = (double)FLT_MAX;
-done:
-    return status;
-}
-
-/* Parameters in ONNX's defaults, which are rounded to float. */
-static lego_status read_activation(lg_attrs *attrs, const lg_onnx_node *node, lg_op_kind kind)
-{
-    ProtobufCBinaryData approximate;
-    lego_status status = LEGO_OK;
-
-    switch (kind) {
-    case LG_OP_CLIP:
-        return read_clip(attrs, node);
-    case LG_OP_LEAKY_RELU:
-        return lg_onnx_float(&attrs->leaky_relu.slope, node, "alpha", (double)0.01f);
-    case LG_OP_HARD_SIGMOID:
-        LG_TRY(lg_onnx_float(&attrs->hard_sigmoid.alpha, node, "alpha", (double)0.2f));
-        return lg_onnx_float(&attrs->hard_sigmoid.beta, node, "beta", 0.5);
-    case LG_OP_GELU:
-        LG_TRY(lg_onnx_text(&approximate, node, "approximate", "none"));
-        attrs->gelu.tanh = lg_onnx_text_is(&approximate, "tanh");
-        break;
-    default:
-        break;
-    }
-done:
-    return status;
-}
-
-static lego_status convert_activation(lg_onnx_node *node)
-{
-    const lg_op_kind kind = lg_onnx_name_find(node->proto->op_type)->kind;
-    lg_attrs attrs = lg_onnx_defaults(kind);
-    lego_status status = LEGO_OK;
-
-    LG_TRY(read_activation(&attrs, node, kind));
-    LG_TRY(lg_onnx_give_function(node, kind, &attrs));
-done:
-    return status;
-}
-
-/* The slope broadcasts to x (N,C,...): one for all, or (C,1,...), up to opset 6 (C). */
-static lego_status convert_prelu(lg_onnx_node *node)
-{
-    const lego_tensor *slope;
-    lego_tensor flat = { 0 };
-    const lg_shape *in;
-    int64_t n, channels = 1;
-    int lead, axis;
-    int32_t x, weight;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_activation(&x, node, 0));
-    LG_TRY(lg_onnx_weight_tensor(&slope, node, 1, -1));
-    in = lg_onnx_shape(node, x);
-    n = lg_tensor_count(slope);
-    lead = in->n_dims - slope->shape.n_dims; /* axes that the slope lacks in front */
-    axis = node->import->opset < 7 ? 0 : 1 - lead; /* where the slope has the channels */
-    if (lead >= 0 && axis >= 0 && axis < slope->shape.n_dims)
-        channels = slope->shape.dims[axis];
-    if (n != 1 && (n != channels || in->n_dims < 2))
-        LG_FAIL(LEGO_EUNSUPPORTED, "slopes '%s' that are not one for each channel", node->proto->input[1]);
-    lg_tensor_share(&flat, slope);
-    flat.shape = (lg_shape){ 1, { n } };
-    LG_TRY(lg_onnx_weight(&weight, node, 1, &flat));
-    LG_TRY(lg_onnx_give(node, LG_OP_PRELU, NULL, 1, &x, 1, &weight));
-done:
-    lg_tensor_dispose(&flat);
-    return status;
-}
-
-/* Up to opset 12 over all axes from `axis` on (default 1), since over `axis` alone (default the last). */
-static lego_status convert_softmax(lg_onnx_node *node)
-{
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_SOFTMAX), flat = lg_onnx_defaults(LG_OP_FLATTEN);
-    lg_shape in;
-    lg_place place;
-    int64_t axis, behind = 1;
-    const int old = node->import->opset < 13;
-    int32_t x, y;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
-    in = *lg_onnx_shape(node, x);
-    LG_TRY(lg_onnx_int(&axis, node, "axis", old ? 1 : -1));
-    LG_TRY(lg_onnx_axis(&axis, node, place.shape.n_dims));
-    for (int i = (int)axis + 1; i < place.shape.n_dims; i++)
-        behind = lg_mul_sat(behind, place.shape.dims[i]);
-    if (place.dim == axis || (old && behind > 1 && place.dim > axis))
-        LG_FAIL(LEGO_EUNSUPPORTED, "a softmax over the batch");
-    attrs.axis.axis = flat.flatten.axis = lg_place_axis(&place, (int)axis);
-    if (old && behind > 1)
-        LG_TRY(lg_onnx_emit(&x, node, LG_OP_FLATTEN, &flat, x));
-    LG_TRY(lg_onnx_emit(&y, node, LG_OP_SOFTMAX, &attrs, x));
-    if (old && behind > 1) {
-        lg_dims shape = { in.n_dims - 1, { 0 } };
-
-        memcpy(shape.dims, in.dims + 1, (size_t)shape.n * sizeof(*shape.dims));
-        LG_TRY(lg_onnx_emit_reshape(&y, node, y, &shape));
-    }
-    LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
-done:
-    return status;
-}
 
 /* --- normalisation --- */
 
@@ -389,6 +271,39 @@ done:
     return status;
 }
 
+/* Max and Min of any number of values; with a number: clipped on one side. */
+static lego_status convert_extreme(lg_onnx_node *node)
+{
+    const lg_op_kind kind = lg_onnx_name_find(node->proto->op_type)->kind;
+    const int n = lg_onnx_n_inputs(node);
+    const lego_tensor *number;
+    lg_place place;
+    int32_t best, next;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_meeting(&place, node));
+    for (int i = 0; i < 2 && n == 2; i++) {
+        const lg_onnx_value *other = lg_onnx_input(node, i);
+        lg_attrs attrs = { .clip = { -(double)FLT_MAX, (double)FLT_MAX } };
+
+        if (!other || !other->is_constant || lg_tensor_count(&other->constant) != 1)
+            continue;
+        LG_TRY(lg_onnx_operand_at(&best, node, !i, &place));
+        LG_TRY(lg_onnx_weight_tensor(&number, node, i, -1));
+        *(kind == LG_OP_MAX ? &attrs.clip.min : &attrs.clip.max) = lg_onnx_element(number, 0);
+        LG_TRY(lg_onnx_emit(&best, node, LG_OP_CLIP, &attrs, best));
+        return lg_onnx_finish_placed(node, 0, best, &place);
+    }
+    LG_TRY(lg_onnx_operand_at(&best, node, 0, &place));
+    for (int i = 1; i < n; i++) {
+        LG_TRY(lg_onnx_operand_at(&next, node, i, &place));
+        LG_TRY(emit_binary(&best, node, kind, best, next));
+    }
+    LG_TRY(lg_onnx_finish_placed(node, 0, best, &place));
+done:
+    return status;
+}
+
 /* --- means and sums over axes --- */
 
 /* ReduceSum is the mean times the number of elements. Axes moved from attribute to input in opset 13 (ReduceSum) and
@@ -437,30 +352,22 @@ done:
     return status;
 }
 
-/* Activations and binary ops are found by name in onnx_names.c as well. */
+/* Binary ops are found by name in onnx_names.c as well. */
 const lg_onnx_op lg_onnx_math_ops[] = {
     { "Add", convert_binary },
     { "BatchNormalization", convert_batch_norm },
-    { "Clip", convert_activation },
     { "Div", convert_binary },
-    { "Gelu", convert_activation },
     { "GroupNormalization", convert_group_norm },
-    { "HardSigmoid", convert_activation },
-    { "HardSwish", convert_activation },
     { "InstanceNormalization", convert_instance_norm },
     { "LayerNormalization", convert_layer_norm },
-    { "LeakyRelu", convert_activation },
+    { "Max", convert_extreme },
     { "Mean", convert_sum },
+    { "Min", convert_extreme },
     { "Mul", convert_binary },
     { "Neg", convert_neg },
-    { "PRelu", convert_prelu },
     { "ReduceMean", convert_reduce },
     { "ReduceSum", convert_reduce },
-    { "Relu", convert_activation },
-    { "Sigmoid", convert_activation },
-    { "Softmax", convert_softmax },
     { "Sub", convert_binary },
     { "Sum", convert_sum },
-    { "Tanh", convert_activation },
     { NULL, NULL },
 };

@@ -10,6 +10,7 @@
     {                                                         \
         return lg_script_give_unary(at, LG_OP_##KIND, NULL);  \
     }
+#define PLAIN_FUNCTION(KIND, name) PLAIN_UNARY(name, KIND)
 PLAIN_UNARY(relu, RELU)
 PLAIN_UNARY(relu6, CLIP) /* whose defaults are 0 and 6 */
 PLAIN_UNARY(sigmoid, SIGMOID)
@@ -17,6 +18,7 @@ PLAIN_UNARY(tanh, TANH)
 PLAIN_UNARY(hard_sigmoid, HARD_SIGMOID)
 PLAIN_UNARY(hard_swish, HARD_SWISH)
 PLAIN_UNARY(silu, SILU)
+LG_FUNCTIONS(PLAIN_FUNCTION)
 
 static lego_status convert_gelu(lg_script_at *at)
 {
@@ -109,9 +111,9 @@ done:
     return status;
 }
 
-static lego_status convert_softmax(lg_script_at *at)
+static lego_status give_softmax(lg_script_at *at, lg_op_kind kind)
 {
-    lg_attrs attrs = lg_script_defaults(LG_OP_SOFTMAX);
+    lg_attrs attrs = lg_script_defaults(kind);
     lg_place place;
     int64_t dim;
     int32_t x;
@@ -119,9 +121,19 @@ static lego_status convert_softmax(lg_script_at *at)
 
     LG_TRY(lg_script_placed(&x, &place, at, 0));
     LG_TRY(lg_script_placed_axis(&dim, &attrs.axis.axis, at, 1, &place));
-    LG_TRY(lg_script_give_unary(at, LG_OP_SOFTMAX, &attrs));
+    LG_TRY(lg_script_give_unary(at, kind, &attrs));
 done:
     return status;
+}
+
+static lego_status convert_softmax(lg_script_at *at)
+{
+    return give_softmax(at, LG_OP_SOFTMAX);
+}
+
+static lego_status convert_log_softmax(lg_script_at *at)
+{
+    return give_softmax(at, LG_OP_LOG_SOFTMAX);
 }
 
 static lego_status convert_dropout(lg_script_at *at)
@@ -216,6 +228,24 @@ static lego_status convert_div(lg_script_at *at)
     return binary(at, LG_OP_DIV, -1, 0);
 }
 
+/* Of two values; over axes they are other operators, which have more arguments or one alone. */
+static lego_status give_extreme(lg_script_at *at, lg_op_kind kind)
+{
+    if (at->node->n_args != 2 || !lg_script_tensor_of(at, 1))
+        return lg_script_unsupported("a reduction; amax and amin over axes are supported");
+    return binary(at, kind, -1, 0);
+}
+
+static lego_status convert_min(lg_script_at *at)
+{
+    return give_extreme(at, LG_OP_MIN);
+}
+
+static lego_status convert_max(lg_script_at *at)
+{
+    return give_extreme(at, LG_OP_MAX);
+}
+
 static lego_status convert_neg(lg_script_at *at)
 {
     lg_place place;
@@ -230,17 +260,23 @@ done:
     return status;
 }
 
-static lego_status emit_square(lg_script_at *at)
+/* pow(x, exponent), square(x), rsqrt(x) */
+static lego_status give_power(lg_script_at *at, double exponent)
 {
-    lg_place place;
-    int32_t x, y;
-    lego_status status = LEGO_OK;
+    lg_attrs attrs = lg_script_defaults(LG_OP_POW);
 
-    LG_TRY(lg_script_placed(&x, &place, at, 0));
-    LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, (int32_t[]){ x, x }, 0, NULL));
-    LG_TRY(lg_script_finish_placed(at, 0, y, &place));
-done:
-    return status;
+    attrs.pow.exponent = exponent;
+    return lg_script_give_unary(at, LG_OP_POW, &attrs);
+}
+
+static lego_status convert_square(lg_script_at *at)
+{
+    return give_power(at, 2.0);
+}
+
+static lego_status convert_rsqrt(lg_script_at *at)
+{
+    return give_power(at, -0.5);
 }
 
 static lego_status convert_pow(lg_script_at *at)
@@ -248,9 +284,97 @@ static lego_status convert_pow(lg_script_at *at)
     double exponent = 0.0;
     lego_status status = lg_script_number(&exponent, at, 1);
 
-    if (status != LEGO_OK)
-        return status;
-    return exponent == 2.0 ? emit_square(at) : lg_script_unsupported("exponent %g; 2 is supported", exponent);
+    return status == LEGO_OK ? give_power(at, exponent) : status;
+}
+
+/* elu(x, alpha, scale, input_scale) */
+static lego_status convert_elu(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_ELU);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.elu.alpha, at, 1));
+    LG_TRY(lg_script_number(&attrs.elu.scale, at, 2));
+    LG_TRY(lg_script_number(&attrs.elu.input_scale, at, 3));
+    LG_TRY(lg_script_give_unary(at, LG_OP_ELU, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_selu(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_ELU);
+
+    attrs.elu.alpha = 1.6732632423543772;
+    attrs.elu.scale = 1.0507009873554805;
+    return lg_script_give_unary(at, LG_OP_ELU, &attrs);
+}
+
+static lego_status convert_celu(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_ELU);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.elu.alpha, at, 1));
+    attrs.elu.input_scale = 1.0 / attrs.elu.alpha;
+    LG_TRY(lg_script_give_unary(at, LG_OP_ELU, &attrs));
+done:
+    return status;
+}
+
+/* softplus(x, beta, threshold): from beta x = threshold on it is x itself, which at 15 is less than a float can tell */
+static lego_status convert_softplus(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_SOFTPLUS);
+    double threshold = 20.0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.softplus.beta, at, 1));
+    LG_TRY(lg_script_number(&threshold, at, 2));
+    if (!(threshold >= 15.0))
+        LG_FAIL(LEGO_EUNSUPPORTED, "threshold %g; 15 and more are supported", threshold);
+    LG_TRY(lg_script_give_unary(at, LG_OP_SOFTPLUS, &attrs));
+done:
+    return status;
+}
+
+/* hardshrink(x, lambda), softshrink(x, lambda), whose bias is lambda */
+static lego_status give_shrink(lg_script_at *at, int soft)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_SHRINK);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.shrink.lambda, at, 1));
+    attrs.shrink.bias = soft ? attrs.shrink.lambda : 0.0;
+    LG_TRY(lg_script_give_unary(at, LG_OP_SHRINK, &attrs));
+done:
+    return status;
+}
+
+static lego_status convert_hardshrink(lg_script_at *at)
+{
+    return give_shrink(at, 0);
+}
+
+static lego_status convert_softshrink(lg_script_at *at)
+{
+    return give_shrink(at, 1);
+}
+
+/* threshold(x, threshold, value) */
+static lego_status convert_threshold(lg_script_at *at)
+{
+    lg_attrs attrs = lg_script_defaults(LG_OP_THRESHOLDED_RELU);
+    double value = 0.0;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_number(&attrs.thresholded_relu.alpha, at, 1));
+    LG_TRY(lg_script_number(&value, at, 2));
+    if (value != 0.0)
+        LG_FAIL(LEGO_EUNSUPPORTED, "value %g below the threshold; 0 is supported", value);
+    LG_TRY(lg_script_give_unary(at, LG_OP_THRESHOLDED_RELU, &attrs));
+done:
+    return status;
 }
 
 /* mean(x, axes, keepdim, dtype); of a sum times the number of elements */
@@ -351,8 +475,24 @@ const lg_script_op lg_script_math_ops[] = {
     { "multiply", convert_mul },
     { "div", convert_div },
     { "neg", convert_neg },
+    { "min", convert_min },
+    { "minimum", convert_min },
+    { "max", convert_max },
+    { "maximum", convert_max },
     { "pow", convert_pow },
-    { "square", emit_square },
+    { "square", convert_square },
+    { "rsqrt", convert_rsqrt },
+    { "elu", convert_elu },
+    { "selu", convert_selu },
+    { "celu", convert_celu },
+    { "softplus", convert_softplus },
+    { "hardshrink", convert_hardshrink },
+    { "softshrink", convert_softshrink },
+    { "threshold", convert_threshold },
+    { "log_softmax", convert_log_softmax },
+#define FUNCTION(KIND, name) { #name, convert_##name },
+    LG_FUNCTIONS(FUNCTION)
+#undef FUNCTION
     { "mean", convert_mean },
     { "sum", convert_sum },
     { NULL, NULL },

@@ -232,48 +232,72 @@ static lego_status run_dropout(lg_torch_pass *pass, const lg_node *node, lg_torc
     return LG_TORCH(pass->net->api, dropout(out, input(pass, node, 0), node->attrs->dropout.p));
 }
 
-static lego_status run_activation(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
+/* What of the op's attributes ATen takes; the numbers are 0 where there are none. */
+static lg_torch_unary unary_of(double numbers[3], const lg_node *node)
 {
     const lg_attrs *attrs = node->attrs;
-    lg_torch_unary kind = LG_TORCH_SIGMOID;
-    double a = 0.0, b = 0.0;
 
     switch (node->op->kind) {
+#define FUNCTION(KIND, name)                                                  \
+    case LG_OP_##KIND:                                                        \
+        return LG_TORCH_##KIND;
+    LG_FUNCTIONS(FUNCTION)
+#undef FUNCTION
     case LG_OP_TANH:
-        kind = LG_TORCH_TANH;
-        break;
+        return LG_TORCH_TANH;
     case LG_OP_HARD_SIGMOID:
-        kind = LG_TORCH_HARD_SIGMOID;
-        a = attrs->hard_sigmoid.alpha;
-        b = attrs->hard_sigmoid.beta;
-        break;
+        numbers[0] = attrs->hard_sigmoid.alpha;
+        numbers[1] = attrs->hard_sigmoid.beta;
+        return LG_TORCH_HARD_SIGMOID;
     case LG_OP_HARD_SWISH:
-        kind = LG_TORCH_HARD_SWISH;
-        break;
+        return LG_TORCH_HARD_SWISH;
     case LG_OP_SILU:
-        kind = LG_TORCH_SILU;
-        break;
+        return LG_TORCH_SILU;
     case LG_OP_GELU:
-        kind = attrs->gelu.tanh ? LG_TORCH_GELU_TANH : LG_TORCH_GELU;
-        break;
+        return attrs->gelu.tanh ? LG_TORCH_GELU_TANH : LG_TORCH_GELU;
     case LG_OP_LEAKY_RELU:
-        kind = LG_TORCH_LEAKY_RELU;
-        a = attrs->leaky_relu.slope;
-        break;
-    default: /* sigmoid */
-        break;
+        numbers[0] = attrs->leaky_relu.slope;
+        return LG_TORCH_LEAKY_RELU;
+    case LG_OP_ELU:
+        numbers[0] = attrs->elu.alpha;
+        numbers[1] = attrs->elu.scale;
+        numbers[2] = attrs->elu.input_scale;
+        return LG_TORCH_ELU;
+    case LG_OP_SOFTPLUS:
+        numbers[0] = attrs->softplus.beta;
+        return LG_TORCH_SOFTPLUS;
+    case LG_OP_POW:
+        numbers[0] = attrs->pow.exponent;
+        return LG_TORCH_POW;
+    case LG_OP_SHRINK:
+        numbers[0] = attrs->shrink.lambda;
+        numbers[1] = attrs->shrink.bias;
+        return LG_TORCH_SHRINK;
+    case LG_OP_THRESHOLDED_RELU:
+        numbers[0] = attrs->thresholded_relu.alpha;
+        return LG_TORCH_THRESHOLDED_RELU;
+    default:
+        return LG_TORCH_SIGMOID;
     }
-    return LG_TORCH(pass->net->api, unary(out, kind, input(pass, node, 0), a, b));
+}
+
+static lego_status run_activation(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
+{
+    double numbers[3] = { 0.0, 0.0, 0.0 };
+    const lg_torch_unary kind = unary_of(numbers, node);
+
+    return LG_TORCH(pass->net->api, unary(out, kind, input(pass, node, 0), numbers));
 }
 
 static lego_status run_binary(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
 {
-    const lg_torch_binary kind = node->op->kind == LG_OP_SUB   ? LG_TORCH_SUB
-                                 : node->op->kind == LG_OP_MUL ? LG_TORCH_MUL
-                                 : node->op->kind == LG_OP_DIV ? LG_TORCH_DIV
-                                                               : LG_TORCH_MATMUL;
+    static const lg_torch_binary kinds[LG_OP_N_KINDS] = {
+        [LG_OP_SUB] = LG_TORCH_SUB, [LG_OP_MUL] = LG_TORCH_MUL,       [LG_OP_DIV] = LG_TORCH_DIV,
+        [LG_OP_MIN] = LG_TORCH_MIN, [LG_OP_MATMUL] = LG_TORCH_MATMUL, [LG_OP_MAX] = LG_TORCH_MAX,
+    };
 
-    return LG_TORCH(pass->net->api, binary(out, kind, input(pass, node, 0), input(pass, node, 1)));
+    return LG_TORCH(pass->net->api,
+                    binary(out, kinds[node->op->kind], input(pass, node, 0), input(pass, node, 1)));
 }
 
 static lego_status run_prelu(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
@@ -283,7 +307,8 @@ static lego_status run_prelu(lg_torch_pass *pass, const lg_node *node, lg_torch_
 
 static lego_status run_softmax(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
 {
-    return LG_TORCH(pass->net->api, softmax(out, input(pass, node, 0), node->attrs->axis.axis));
+    return LG_TORCH(pass->net->api, softmax(out, input(pass, node, 0), node->attrs->axis.axis,
+                                            node->op->kind == LG_OP_LOG_SOFTMAX));
 }
 
 static lego_status run_concat(lg_torch_pass *pass, const lg_node *node, lg_torch_tensor **out)
@@ -477,6 +502,17 @@ const lg_torch_op_fn lg_torch_ops[LG_OP_N_KINDS] = {
     [LG_OP_LAYER_NORM] = run_layer_norm,
     [LG_OP_GROUP_NORM] = run_group_norm,
     [LG_OP_CONSTANT] = run_constant,
+#define FUNCTION(KIND, name) [LG_OP_##KIND] = run_activation,
+    LG_FUNCTIONS(FUNCTION)
+#undef FUNCTION
+    [LG_OP_ELU] = run_activation,
+    [LG_OP_SOFTPLUS] = run_activation,
+    [LG_OP_POW] = run_activation,
+    [LG_OP_SHRINK] = run_activation,
+    [LG_OP_THRESHOLDED_RELU] = run_activation,
+    [LG_OP_LOG_SOFTMAX] = run_softmax,
+    [LG_OP_MIN] = run_binary,
+    [LG_OP_MAX] = run_binary,
 };
 
 /* Whether the batch norm behind this layer is folded into it in this pass. */

@@ -388,9 +388,19 @@ lego_status dropout(Handle **out, const Handle *x, double p) {
     return produce(out, [&] { return at::dropout(x->value, p, true); });
 }
 
-lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, double a, double b) {
+// x < -limit ? x + bias : x > limit ? x - bias : 0
+at::Tensor shrink(const at::Tensor &x, double limit, double bias) {
+    if (bias == 0.0)
+        return at::hardshrink(x, limit);
+    if (bias == limit)
+        return at::softshrink(x, limit);
+    return at::where(x < -limit, x + bias, at::where(x > limit, x - bias, x * 0.0));
+}
+
+lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, const double numbers[3]) {
     return produce(out, [&]() -> at::Tensor {
         const at::Tensor &v = x->value;
+        const double a = numbers[0], b = numbers[1], c = numbers[2];
         switch (kind) {
         case LG_TORCH_SIGMOID: return at::sigmoid(v);
         case LG_TORCH_TANH: return at::tanh(v);
@@ -400,6 +410,35 @@ lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, double a, 
         case LG_TORCH_GELU: return at::gelu(v);
         case LG_TORCH_GELU_TANH: return at::gelu(v, "tanh");
         case LG_TORCH_LEAKY_RELU: return at::leaky_relu(v, a);
+        case LG_TORCH_ABS: return at::abs(v);
+        case LG_TORCH_ACOS: return at::acos(v);
+        case LG_TORCH_ACOSH: return at::acosh(v);
+        case LG_TORCH_ASIN: return at::asin(v);
+        case LG_TORCH_ASINH: return at::asinh(v);
+        case LG_TORCH_ATAN: return at::atan(v);
+        case LG_TORCH_ATANH: return at::atanh(v);
+        case LG_TORCH_CEIL: return at::ceil(v);
+        case LG_TORCH_COS: return at::cos(v);
+        case LG_TORCH_COSH: return at::cosh(v);
+        case LG_TORCH_ERF: return at::erf(v);
+        case LG_TORCH_EXP: return at::exp(v);
+        case LG_TORCH_FLOOR: return at::floor(v);
+        case LG_TORCH_LOG: return at::log(v);
+        case LG_TORCH_LOG_SIGMOID: return at::log_sigmoid(v);
+        case LG_TORCH_MISH: return at::mish(v);
+        case LG_TORCH_RECIPROCAL: return at::reciprocal(v);
+        case LG_TORCH_ROUND: return at::round(v);
+        case LG_TORCH_SIGN: return at::sign(v);
+        case LG_TORCH_SIN: return at::sin(v);
+        case LG_TORCH_SINH: return at::sinh(v);
+        case LG_TORCH_SOFTSIGN: return v / (at::abs(v) + 1.0);
+        case LG_TORCH_SQRT: return at::sqrt(v);
+        case LG_TORCH_TAN: return at::tan(v);
+        case LG_TORCH_ELU: return at::elu(v, a, b, c);
+        case LG_TORCH_SOFTPLUS: return at::softplus(v, a);
+        case LG_TORCH_POW: return at::pow(v, a);
+        case LG_TORCH_SHRINK: return shrink(v, a, b);
+        case LG_TORCH_THRESHOLDED_RELU: return at::threshold(v, a, 0.0);
         }
         throw Refusal(LEGO_EINVAL, "unknown activation " + std::to_string(static_cast<int>(kind)));
     });
@@ -412,6 +451,8 @@ lego_status binary(Handle **out, lg_torch_binary kind, const Handle *a, const Ha
         case LG_TORCH_MUL: return at::mul(a->value, b->value);
         case LG_TORCH_DIV: return at::div(a->value, b->value);
         case LG_TORCH_MATMUL: return at::matmul(a->value, b->value);
+        case LG_TORCH_MIN: return at::minimum(a->value, b->value);
+        case LG_TORCH_MAX: return at::maximum(a->value, b->value);
         }
         throw Refusal(LEGO_EINVAL, "unknown operation " + std::to_string(static_cast<int>(kind)));
     });
@@ -421,8 +462,8 @@ lego_status prelu(Handle **out, const Handle *x, const Handle *weight) {
     return produce(out, [&] { return at::prelu(x->value, weight->value.to(x->value.scalar_type())); });
 }
 
-lego_status softmax(Handle **out, const Handle *x, int64_t axis) {
-    return produce(out, [&] { return at::softmax(x->value, axis); });
+lego_status softmax(Handle **out, const Handle *x, int64_t axis, int logarithm) {
+    return produce(out, [&] { return logarithm ? at::log_softmax(x->value, axis) : at::softmax(x->value, axis); });
 }
 
 lego_status concat(Handle **out, int n, Handle *const *x, int64_t axis) {

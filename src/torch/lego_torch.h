@@ -9,6 +9,7 @@
 #ifndef LG_TORCH_LEGO_TORCH_H
 #define LG_TORCH_LEGO_TORCH_H
 
+#include "graph/functions.h"
 #include "legodnn/tensor.h"
 
 #ifdef __cplusplus
@@ -25,8 +26,16 @@ typedef enum lg_torch_layout { LG_TORCH_CONTIGUOUS = 0, LG_TORCH_CHANNELS_LAST =
 
 typedef enum lg_torch_loss { LG_TORCH_MSE = 0, LG_TORCH_SMOOTH_L1 = 1, LG_TORCH_COSINE = 2 } lg_torch_loss;
 
-/* Element by element; a and b are the op's numbers. */
+/* Element by element; a, b and c are the op's numbers. */
 typedef enum lg_torch_unary {
+#define LG_TORCH_FUNCTION(KIND, name) LG_TORCH_##KIND,
+    LG_FUNCTIONS(LG_TORCH_FUNCTION)
+#undef LG_TORCH_FUNCTION
+    LG_TORCH_ELU,      /* b (x > 0 ? x : a (e^(c x) - 1)) */
+    LG_TORCH_SOFTPLUS, /* log(1 + e^(a x)) / a */
+    LG_TORCH_POW,      /* x^a */
+    LG_TORCH_SHRINK,   /* x < -a ? x + b : x > a ? x - b : 0 */
+    LG_TORCH_THRESHOLDED_RELU, /* x > a ? x : 0 */
     LG_TORCH_SIGMOID,
     LG_TORCH_TANH,
     LG_TORCH_HARD_SIGMOID, /* clip(a x + b, 0, 1) */
@@ -37,7 +46,14 @@ typedef enum lg_torch_unary {
     LG_TORCH_LEAKY_RELU /* slope a */
 } lg_torch_unary;
 
-typedef enum lg_torch_binary { LG_TORCH_SUB, LG_TORCH_MUL, LG_TORCH_DIV, LG_TORCH_MATMUL } lg_torch_binary;
+typedef enum lg_torch_binary {
+    LG_TORCH_SUB,
+    LG_TORCH_MUL,
+    LG_TORCH_DIV,
+    LG_TORCH_MATMUL,
+    LG_TORCH_MIN,
+    LG_TORCH_MAX
+} lg_torch_binary;
 
 /* Lists by spatial axis have two entries for (N,C,H,W) and three for (N,C,D,H,W). */
 #define LG_TORCH_MAX_AXES 3
@@ -184,11 +200,12 @@ typedef struct lg_torch_api {
     lego_status (*flatten)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t start_axis); /* row-major */
     lego_status (*dropout)(lg_torch_tensor **out, const lg_torch_tensor *x, double p);
 
-    lego_status (*unary)(lg_torch_tensor **out, lg_torch_unary kind, const lg_torch_tensor *x, double a, double b);
+    lego_status (*unary)(lg_torch_tensor **out, lg_torch_unary kind, const lg_torch_tensor *x,
+                         const double numbers[3]);
     lego_status (*binary)(lg_torch_tensor **out, lg_torch_binary kind, const lg_torch_tensor *a,
                           const lg_torch_tensor *b);
     lego_status (*prelu)(lg_torch_tensor **out, const lg_torch_tensor *x, const lg_torch_tensor *weight);
-    lego_status (*softmax)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis);
+    lego_status (*softmax)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis, int logarithm);
     lego_status (*concat)(lg_torch_tensor **out, int n, lg_torch_tensor *const *x, int64_t axis);
     lego_status (*slice)(lg_torch_tensor **out, const lg_torch_tensor *x, int64_t axis, int64_t start, int64_t end,
                          int64_t step); /* as the op: a negative step goes down from start */

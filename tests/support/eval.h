@@ -48,6 +48,81 @@ static inline double eval_weight(const lg_graph *graph, const lg_node *node, int
     return tensor ? ((const float *)lg_tensor_data(tensor))[index] : fallback;
 }
 
+static inline double eval_softplus(double x)
+{
+    return x > 700.0 ? x : log(1.0 + exp(x));
+}
+
+static inline double eval_function(const lg_node *node, double x)
+{
+    const lg_attrs *attrs = node->attrs;
+
+    switch (node->op->kind) {
+    case LG_OP_ABS:
+        return x < 0.0 ? -x : x;
+    case LG_OP_ACOS:
+        return acos(x);
+    case LG_OP_ACOSH:
+        return log(x + sqrt(x * x - 1.0));
+    case LG_OP_ASIN:
+        return asin(x);
+    case LG_OP_ASINH:
+        return x < 0.0 ? -log(-x + sqrt(x * x + 1.0)) : log(x + sqrt(x * x + 1.0));
+    case LG_OP_ATAN:
+        return atan(x);
+    case LG_OP_ATANH:
+        return 0.5 * log((1.0 + x) / (1.0 - x));
+    case LG_OP_CEIL:
+        return -floor(-x);
+    case LG_OP_COS:
+        return cos(x);
+    case LG_OP_COSH:
+        return 0.5 * (exp(x) + exp(-x));
+    case LG_OP_ERF:
+        return erf(x);
+    case LG_OP_EXP:
+        return exp(x);
+    case LG_OP_FLOOR:
+        return floor(x);
+    case LG_OP_LOG:
+        return log(x);
+    case LG_OP_LOG_SIGMOID:
+        return -eval_softplus(-x);
+    case LG_OP_MISH:
+        return x * tanh(eval_softplus(x));
+    case LG_OP_RECIPROCAL:
+        return 1.0 / x;
+    case LG_OP_ROUND: /* halves to the even neighbour */
+        return fabs(x - floor(x) - 0.5) < DBL_EPSILON ? 2.0 * floor(0.5 * x + 0.5) : floor(x + 0.5);
+    case LG_OP_SIGN:
+        return (double)(x > 0.0) - (double)(x < 0.0);
+    case LG_OP_SIN:
+        return sin(x);
+    case LG_OP_SINH:
+        return 0.5 * (exp(x) - exp(-x));
+    case LG_OP_SOFTSIGN:
+        return x < 0.0 ? x / (1.0 - x) : x / (1.0 + x);
+    case LG_OP_SQRT:
+        return sqrt(x);
+    case LG_OP_TAN:
+        return sin(x) / cos(x);
+    case LG_OP_ELU:
+        return attrs->elu.scale * (x > 0.0 ? x : attrs->elu.alpha * (exp(attrs->elu.input_scale * x) - 1.0));
+    case LG_OP_SOFTPLUS:
+        return eval_softplus(attrs->softplus.beta * x) / attrs->softplus.beta;
+    case LG_OP_POW:
+        return pow(x, attrs->pow.exponent);
+    case LG_OP_SHRINK:
+        return x < -attrs->shrink.lambda ? x + attrs->shrink.bias
+               : x > attrs->shrink.lambda ? x - attrs->shrink.bias
+                                          : 0.0;
+    case LG_OP_THRESHOLDED_RELU:
+        return x > attrs->thresholded_relu.alpha ? x : 0.0;
+    default: /* dropout outside training */
+        return x;
+    }
+}
+
 static inline double eval_activation(const lg_node *node, double x)
 {
     const lg_attrs *attrs = node->attrs;
@@ -73,8 +148,8 @@ static inline double eval_activation(const lg_node *node, double x)
                                 : 0.5 * x * (1.0 + erf(x / sqrt(2.0)));
     case LG_OP_LEAKY_RELU:
         return x > 0.0 ? x : attrs->leaky_relu.slope * x;
-    default: /* dropout outside training */
-        return x;
+    default:
+        return eval_function(node, x);
     }
 }
 
@@ -300,6 +375,10 @@ static inline double eval_binary_at(const lg_node *node, const eval_value *a, co
         return x - y;
     case LG_OP_MUL:
         return x * y;
+    case LG_OP_MIN:
+        return fmin(x, y);
+    case LG_OP_MAX:
+        return fmax(x, y);
     default:
         return x / y;
     }
@@ -356,7 +435,7 @@ static inline double eval_softmax_at(const lg_node *node, const eval_value *x, c
         other[node->attrs->axis.axis] = k;
         sum += exp(x->data[eval_index(other, &x->shape)] - mine);
     }
-    return 1.0 / sum;
+    return node->op->kind == LG_OP_SOFTMAX ? 1.0 / sum : -log(sum);
 }
 
 /* The element of one of the inputs that an op which only moves data puts at `at`. */
@@ -422,6 +501,8 @@ static inline double eval_at(const lg_graph *graph, const lg_node *node, eval_va
     case LG_OP_SUB:
     case LG_OP_MUL:
     case LG_OP_DIV:
+    case LG_OP_MIN:
+    case LG_OP_MAX:
         return eval_binary_at(node, in[0], in[1], at);
     case LG_OP_MAX_POOL:
     case LG_OP_AVG_POOL:
@@ -436,6 +517,7 @@ static inline double eval_at(const lg_graph *graph, const lg_node *node, eval_va
     case LG_OP_MATMUL:
         return eval_matmul_at(in[0], in[1], at);
     case LG_OP_SOFTMAX:
+    case LG_OP_LOG_SOFTMAX:
         return eval_softmax_at(node, x, at);
     case LG_OP_LAYER_NORM:
         v = eval_normalised(x, at, 0, 0, (int)node->attrs->layer_norm.axis, node->attrs->layer_norm.eps);

@@ -322,6 +322,80 @@ static inline int32_t make_split_and_join(maker *m, int32_t x)
     return pick(m, 0, 1) ? make_concat(m, b, a) : make_concat(m, a, b);
 }
 
+/* Scalar functions, each over a range in which it is smooth and hardly grows: rounding stays rounding. */
+typedef struct smooth_function {
+    const char *op;
+    double low, high;
+    lg_attrs attrs;
+} smooth_function;
+#define NO_NUMBERS { .gelu = { 0 } }
+static const smooth_function smooth_functions[] = {
+    { "abs", -3.0, 3.0, NO_NUMBERS },
+    { "acos", -0.8, 0.8, NO_NUMBERS },
+    { "acosh", 1.5, 4.0, NO_NUMBERS },
+    { "asin", -0.8, 0.8, NO_NUMBERS },
+    { "asinh", -3.0, 3.0, NO_NUMBERS },
+    { "atan", -3.0, 3.0, NO_NUMBERS },
+    { "atanh", -0.5, 0.5, NO_NUMBERS },
+    { "cos", -3.0, 3.0, NO_NUMBERS },
+    { "cosh", -1.0, 1.0, NO_NUMBERS },
+    { "elu", -3.0, 3.0, { .elu = { 0.7, 1.0, 1.0 } } },
+    { "elu", -3.0, 3.0, { .elu = { 1.6732632, 1.050701, 1.0 } } }, /* selu */
+    { "elu", -3.0, 3.0, { .elu = { 0.5, 1.0, 2.0 } } },             /* celu */
+    { "elu", -3.0, 3.0, { .elu = { 0.7, 1.5, 0.25 } } },
+    { "erf", -3.0, 3.0, NO_NUMBERS },
+    { "exp", -3.0, 0.5, NO_NUMBERS },
+    { "log", 0.8, 4.0, NO_NUMBERS },
+    { "log_sigmoid", -5.0, 5.0, NO_NUMBERS },
+    { "mish", -5.0, 5.0, NO_NUMBERS },
+    { "pow", -1.0, 1.0, { .pow = { 2.0 } } },
+    { "pow", 0.8, 3.0, { .pow = { -0.7 } } },
+    { "reciprocal", 0.9, 3.0, NO_NUMBERS },
+    { "shrink", -3.0, 3.0, { .shrink = { 0.25, 0.25 } } }, /* continuous */
+    { "sin", -3.0, 3.0, NO_NUMBERS },
+    { "sinh", -1.0, 1.0, NO_NUMBERS },
+    { "softplus", -5.0, 5.0, { .softplus = { 1.0 } } },
+    { "softplus", -5.0, 5.0, { .softplus = { 2.5 } } },
+    { "softsign", -5.0, 5.0, NO_NUMBERS },
+    { "sqrt", 0.3, 4.0, NO_NUMBERS },
+    { "tan", -0.5, 0.5, NO_NUMBERS },
+};
+#define N_SMOOTH_FUNCTIONS (sizeof(smooth_functions) / sizeof(smooth_functions[0]))
+
+static inline int32_t make_smooth(maker *m, int32_t x, size_t which)
+{
+    const smooth_function *f = &smooth_functions[which];
+
+    x = make_unary(m, x, "clip", &(lg_attrs){ .clip = { f->low, f->high } });
+    return make_unary(m, x, f->op, &f->attrs);
+}
+
+/* Functions that jump: of stored numbers, which are the same for everybody. */
+static const smooth_function jumping_functions[] = {
+    { "ceil", 0.0, 0.0, NO_NUMBERS },
+    { "floor", 0.0, 0.0, NO_NUMBERS },
+    { "round", 0.0, 0.0, NO_NUMBERS },
+    { "sign", 0.0, 0.0, NO_NUMBERS },
+    { "shrink", 0.0, 0.0, { .shrink = { 0.3, 0.0 } } },
+    { "thresholded_relu", 0.0, 0.0, { .thresholded_relu = { 0.2 } } },
+};
+#define N_JUMPING_FUNCTIONS (sizeof(jumping_functions) / sizeof(jumping_functions[0]))
+
+static inline int32_t make_jump(maker *m, int32_t x, size_t which)
+{
+    const smooth_function *f = &jumping_functions[which];
+    const int32_t stored = make_constant(m, 3, (int64_t[]){ extent_of(m, x, 1), 1, 1 });
+
+    return make_add(m, x, make_unary(m, stored, f->op, &f->attrs));
+}
+
+static inline int32_t make_functions(maker *m, int32_t x)
+{
+    for (int i = 0; i < 3; i++)
+        x = make_smooth(m, x, (size_t)pick(m, 0, N_SMOOTH_FUNCTIONS - 1));
+    return make_jump(m, x, (size_t)pick(m, 0, N_JUMPING_FUNCTIONS - 1));
+}
+
 static inline int32_t make_wide_layer(maker *m, int32_t x)
 {
     static const char *const activations[] = { "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "gelu",
@@ -331,8 +405,9 @@ static inline int32_t make_wide_layer(maker *m, int32_t x)
     const lg_attrs pad = { .pad = { { 1, 0, 0, 2 }, 0.5 } };
     lg_attrs norm = { .group_norm = { c, 1e-3 } };
 
-    switch (pick(m, 0, 14)) {
+    switch (pick(m, 0, 18)) {
     case 0:
+        x = make_unary(m, x, activations[pick(m, 0, 6)], NULL);
         return make_unary(m, x, activations[pick(m, 0, 6)], NULL);
     case 1:
         return make_prelu(m, x);
@@ -367,12 +442,23 @@ static inline int32_t make_wide_layer(maker *m, int32_t x)
                 * a channel and the product, so a convolution makes sure that zeroed channels are zero. */
         const int32_t flat = make_reshape(m, make_conv(m, x, c, 1, 1, 1, 1), 2, (int64_t[]){ c, h * w });
         int32_t scores = make_binary(m, "matmul", make_permute(m, flat, 2, (int64_t[]){ 2, 1 }), flat);
-        scores = make_unary(m, scores, "softmax", &(lg_attrs){ .axis = { 2 } });
+        if (pick(m, 0, 1)) { /* of one score far above the others the gradient in float32 is noise */
+            scores = make_unary(m, scores, "clip", &(lg_attrs){ .clip = { -2.0, 2.0 } });
+            scores = make_unary(m, make_unary(m, scores, "log_softmax", &(lg_attrs){ .axis = { 2 } }), "exp", NULL);
+        } else {
+            scores = make_unary(m, scores, "softmax", &(lg_attrs){ .axis = { 2 } });
+        }
         return make_reshape(m, make_binary(m, "matmul", flat, scores), 3, (int64_t[]){ c, h, w });
     }
     case 13:
         return make_binary(m, "div", x, make_unary(m, make_conv(m, x, c, 1, 1, 1, 1), "clip",
                                                    &(lg_attrs){ .clip = { 0.5, 2.0 } }));
+    case 14:
+    case 15:
+    case 16:
+        return make_functions(m, x);
+    case 17: /* maxout, and its opposite */
+        return make_binary(m, pick(m, 0, 1) ? "max" : "min", make_conv(m, x, 6, 3, 1, 1, 1), make_conv(m, x, 6, 1, 1, 1, 1));
     default:
         return make_binary(m, "mul", make_conv(m, x, 6, 3, 1, 1, 1),
                            make_unary(m, make_conv(m, x, 6, 1, 1, 1, 1), "tanh", NULL));

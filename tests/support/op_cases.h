@@ -32,6 +32,21 @@ UNARY_CASE(clip, "clip", { .clip = { -0.5, 0.75 } })
 UNARY_CASE(clip_below, "clip", { .clip = { -0.5, (double)FLT_MAX } })
 UNARY_CASE(clip_above, "clip", { .clip = { -(double)FLT_MAX, 0.75 } })
 UNARY_CASE(clip_nowhere, "clip", { .clip = { -(double)FLT_MAX, (double)FLT_MAX } })
+UNARY_CASE(elu, "elu", { .elu = { 0.7, 1.0, 1.0 } })
+UNARY_CASE(selu, "elu", { .elu = { 1.6732632, 1.050701, 1.0 } })
+UNARY_CASE(celu, "elu", { .elu = { 0.5, 1.0, 2.0 } })
+UNARY_CASE(elu_odd, "elu", { .elu = { 0.7, 1.5, 0.25 } })
+UNARY_CASE(softplus, "softplus", { .softplus = { 1.0 } })
+UNARY_CASE(softplus_sharp, "softplus", { .softplus = { 3.0 } })
+UNARY_CASE(mish, "mish", { 0 })
+UNARY_CASE(softsign, "softsign", { 0 })
+UNARY_CASE(log_sigmoid, "log_sigmoid", { 0 })
+UNARY_CASE(hard_shrink, "shrink", { .shrink = { 0.5, 0.0 } })
+UNARY_CASE(soft_shrink, "shrink", { .shrink = { 0.5, 0.5 } })
+UNARY_CASE(thresholded_relu, "thresholded_relu", { .thresholded_relu = { 0.3 } })
+UNARY_CASE(pow, "pow", { .pow = { 3.0 } })
+UNARY_CASE(log_softmax, "log_softmax", { .axis = { 1 } })
+UNARY_CASE(log_softmax_last, "log_softmax", { .axis = { 3 } })
 UNARY_CASE(dropout, "dropout", { .dropout = { 0.3 } })
 UNARY_CASE(softmax, "softmax", { .axis = { 1 } })
 UNARY_CASE(softmax_last, "softmax", { .axis = { 3 } })
@@ -93,6 +108,21 @@ static inline int32_t case_concat_constant(maker *m, int32_t x)
 static inline int32_t case_add(maker *m, int32_t x)
 {
     return make_binary(m, "add", make_constant(m, 3, (int64_t[]){ 6, 1, 1 }), x);
+}
+
+static inline int32_t case_functions(maker *m, int32_t x)
+{
+    for (size_t i = 0; i < N_SMOOTH_FUNCTIONS; i++)
+        x = make_smooth(m, x, i);
+    for (size_t i = 0; i < N_JUMPING_FUNCTIONS; i++)
+        x = make_jump(m, x, i);
+    return x;
+}
+
+static inline int32_t case_min_max(maker *m, int32_t x)
+{
+    x = make_binary(m, "max", x, make_constant(m, 3, (int64_t[]){ 6, 7, 5 }));
+    return make_binary(m, "min", make_unary(m, x, "adaptive_avg_pool", NULL), x);
 }
 
 static inline int32_t case_div(maker *m, int32_t x)
@@ -231,6 +261,9 @@ static inline int32_t case_instance_norm(maker *m, int32_t x)
 static const op_case op_cases[] = {
     CASE(relu), CASE(sigmoid), CASE(tanh), CASE(silu), CASE(hard_swish), CASE(hard_sigmoid), CASE(gelu),
     CASE(gelu_tanh), CASE(leaky_relu), CASE(clip), CASE(clip_below), CASE(clip_above), CASE(clip_nowhere),
+    CASE(elu), CASE(selu), CASE(celu), CASE(elu_odd), CASE(softplus), CASE(softplus_sharp), CASE(mish), CASE(softsign),
+    CASE(log_sigmoid), CASE(hard_shrink), CASE(soft_shrink), CASE(thresholded_relu), CASE(pow), CASE(log_softmax),
+    CASE(log_softmax_last), CASE(functions), CASE(min_max),
     CASE(dropout), CASE(softmax), CASE(softmax_last), CASE(max_pool), CASE(max_pool_ceil), CASE(max_pool_dilated),
     CASE(avg_pool), CASE(avg_pool_inside), CASE(avg_pool_ceil), CASE(avg_pool_ceil_inside), CASE(global_avg),
     CASE(global_max), CASE(adaptive_even), CASE(adaptive_max_even), CASE(adaptive_uneven), CASE(adaptive_one_axis),

@@ -184,13 +184,13 @@ static int32_t random_pattern(maker *m, int32_t x)
                                     (int64_t[]){ c, extent_of(m, x, 2), extent_of(m, x, 3) }));
 }
 
-enum { N_ACTS = 8, N_WIDE = N_ACTS + 16 };
+enum { N_ACTS = 13, N_WIDE = N_ACTS + 17 };
 
 static int32_t run_wide(maker *m, int32_t x, int kind)
 {
-    static const char *const acts[N_ACTS] = { "sigmoid", "tanh", "hard_sigmoid", "hard_swish",
-                                              "silu",    "gelu", "gelu",         "leaky_relu" };
-    static const char *const binaries[] = { "add", "sub", "mul", "div" };
+    static const char *const acts[N_ACTS] = { "sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu",     "gelu",    "gelu",
+                                              "leaky_relu", "elu", "mish",       "softplus",   "abs",      "softsign" };
+    static const char *const binaries[] = { "add", "sub", "mul", "min", "max", "div" };
     const int64_t h = extent_of(m, x, 2), w = extent_of(m, x, 3);
 
     if (kind < N_ACTS)
@@ -199,9 +199,9 @@ static int32_t run_wide(maker *m, int32_t x, int kind)
     case 0:
         return make_prelu(m, x);
     case 1:
-        return random_broadcast(m, x, binaries[pick(m, 0, 3)]);
+        return random_broadcast(m, x, binaries[pick(m, 0, 5)]);
     case 2: /* equal shapes */
-        return make_binary(m, binaries[pick(m, 1, 2)], x, make_unary(m, x, "tanh", NULL));
+        return make_binary(m, binaries[pick(m, 1, 4)], x, make_unary(m, x, "tanh", NULL));
     case 3:
         return make_squeeze_excite(m, x);
     case 4:
@@ -233,12 +233,15 @@ static int32_t run_wide(maker *m, int32_t x, int kind)
     case 12: {
         const int n_dims = (int)pick(m, 2, 5);
         const int axis = (int)pick(m, 1, n_dims - 1);
-        return add_unary(m, reshaped(m, x, n_dims), "softmax", (lg_attrs){ .axis = { axis } });
+        return add_unary(m, reshaped(m, x, n_dims), pick(m, 0, 1) ? "softmax" : "log_softmax",
+                         (lg_attrs){ .axis = { axis } });
     }
     case 13:
         return random_norm(m, x);
     case 14:
         return random_pattern(m, x);
+    case 15:
+        return make_functions(m, make_functions(m, make_functions(m, x)));
     default:
         return random_matmul(m, x);
     }
@@ -483,7 +486,11 @@ static void test_engine_ops__patterns_and_activations_are_fused(void **state)
         x = make_binary(&m, "mul", make_unary(&m, x, "hard_sigmoid", NULL), x);
         x = make_conv_transpose(&m, x, 8, 1);
         x = make_unary(&m, x, "gelu", NULL);
+        x = make_unary(&m, make_conv(&m, x, 8, 1, 1, 1, 1), "elu", &(lg_attrs){ .elu = { 1.6, 1.05, 1.0 } });
+        x = make_unary(&m, make_conv(&m, x, 8, 1, 1, 1, 1), "mish", NULL);
         maker_finish(&m, x);
+        assert_true(describes(m.graph, e, 0, "conv, elu"));
+        assert_true(describes(m.graph, e, 0, "conv, mish"));
         assert_true(describes(m.graph, e, 0, "conv, silu"));
         assert_true(describes(m.graph, e, 0, "conv, hard_swish"));
         assert_true(describes(m.graph, e, 0, "conv_transpose, gelu"));
@@ -494,6 +501,38 @@ static void test_engine_ops__patterns_and_activations_are_fused(void **state)
             assert_false(describes(m.graph, e, 1, "silu"));
         lg_graph_free(m.graph);
     }
+}
+
+/* Functions of numbers whose exponentials overflow. */
+static void test_engine_ops__functions_of_large_numbers(void **state)
+{
+    static const char *const ops[] = { "elu", "softplus", "mish", "log_sigmoid", "softsign", "sigmoid", "tanh", "silu", "erf",
+                                       "atan", "asinh" };
+    static const float numbers[] = { 0.0f, 100.0f, -100.0f, 1e4f, -1e4f, 3e38f, -3e38f, 1e-30f };
+
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+        for (int engine = LEGO_ENGINE_REF; engine <= LEGO_ENGINE_ONEDNN; engine++) {
+            lg_plan_options options = LG_PLAN_OPTIONS_INIT;
+            float y[8], *out = y;
+            const float *in = numbers;
+            maker m;
+            lg_plan *plan;
+            int32_t x;
+
+            maker_start(&m, i);
+            x = make_input(&m, 8, 1, 1);
+            maker_finish(&m, make_unary(&m, x, ops[i], NULL));
+            options.engine = (lego_engine)engine;
+            assert_ok(lg_plan_create(&plan, NULL, m.graph, &options));
+            assert_ok(lg_plan_run(plan, &in, &out));
+            for (int k = 0; k < 8; k++) {
+                const double want = eval_activation(&m.graph->nodes[0], (double)numbers[k]);
+                if (!(fabs(y[k] - want) <= 1e-6 + 1e-6 * fabs(want)))
+                    fail_msg("%s(%g) is %g on engine %d, wanted %g", ops[i], (double)numbers[k], (double)y[k], engine, want);
+            }
+            lg_plan_free(plan);
+            lg_graph_free(m.graph);
+        }
 }
 
 /* A bias that stands beside its layer, as exporters of MatMul and Add write it: over the right axis, or over another. */
@@ -585,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_engine_ops__thousands_of_graphs_on_the_reference),
         cmocka_unit_test(test_engine_ops__hundreds_of_graphs_on_onednn),
         cmocka_unit_test(test_engine_ops__patterns_and_activations_are_fused),
+        cmocka_unit_test(test_engine_ops__functions_of_large_numbers),
         cmocka_unit_test(test_engine_ops__a_constant_beside_a_layer_is_its_bias),
         cmocka_unit_test(test_engine_ops__running_allocates_nothing),
         cmocka_unit_test(test_engine_ops__planning_survives_out_of_memory),

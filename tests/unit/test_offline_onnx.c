@@ -215,11 +215,11 @@ static void test_onnx__lists_every_unsupported_node(void **state)
     lego_model *model;
 
     tiny_init(&t);
-    tiny_node(&t, "Sinh", "first", "x", "a");
+    tiny_node(&t, "Det", "first", "x", "a");
     tiny_node(&t, "Relu", "fine", "a", "b");
     tiny_node(&t, "Einsum", "second", "b", "y");
     assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
-    assert_says("'first' (Sinh)");
+    assert_says("'first' (Det)");
     assert_says("'second' (Einsum)");
     assert_says("opset 13");
 }
@@ -316,14 +316,9 @@ static void test_onnx__recognises_gelu(void **state)
         tiny_node_of(&t, "Add", "b one", "c");
         tiny_node_of(&t, "Mul", variant == 1 ? "half x" : "x c", "d");
         tiny_node_of(&t, "Mul", variant == 1 ? "c d" : "d half", "y");
-        if (variant == 2) {
-            assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
-            assert_says("(Erf)");
-            continue;
-        }
         assert_ok(tiny_import(&model, &t, state));
-        assert_int_equal(model->graph->n_nodes, 1);
-        assert_string_equal(model->graph->nodes[0].op->name, "gelu");
+        assert_true((model->graph->n_nodes == 1) == (variant != 2));
+        assert_true((strcmp(model->graph->nodes[0].op->name, "gelu") == 0) == (variant != 2));
         lego_model_free(model);
         assert_survives_oom(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), NULL),
                             lego_model_free(model));
@@ -368,8 +363,9 @@ static void test_onnx__recognises_layer_norm(void **state)
     lego_model_free(model);
     assert_survives_oom(lego_model_import(&model, NULL, in_folder(state, "tiny.onnx"), NULL), lego_model_free(model));
     two[0] = 3.0f; /* something else */
-    assert_fails(LEGO_EUNSUPPORTED, tiny_import(&model, &t, state));
-    assert_says("(Pow)");
+    assert_ok(tiny_import(&model, &t, state));
+    assert_true(model->graph->n_nodes > 1);
+    lego_model_free(model);
     two[0] = 2.0f;
 }
 

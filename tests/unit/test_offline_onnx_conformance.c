@@ -78,7 +78,8 @@ static int64_t load_numbers(double **out, const char *folder, const char *kind, 
 /* Whether every input of the op is a value rather than a parameter. */
 static int takes_values(const char *op)
 {
-    static const char *const ops[] = { "Add", "Sub", "Mul", "Div", "Sum", "Mean", "Concat", "MatMul" };
+    static const char *const ops[] = { "Add", "Sub", "Mul", "Div", "Sum",    "Mean",
+                                       "Min", "Max", "Concat", "MatMul" };
 
     for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
         if (strcmp(op, ops[i]) == 0)
@@ -302,7 +303,7 @@ static int write_changed(const char *folder, const char *to, change how)
 /* Numbers as the ONNX project compares them, with room for its own rounding. */
 static int equal(double have, double want)
 {
-    return fabs(have - want) <= 1e-5 + 1e-3 * fabs(want);
+    return have == want || (isnan(have) && isnan(want)) || fabs(have - want) <= 1e-5 + 1e-3 * fabs(want);
 }
 
 /* Shapes are the same but for the axis put in front. */
@@ -508,8 +509,8 @@ static int has_op(const outcome *test, const char *op)
 /* Known: some test of it passes, or the importer has it. */
 static int is_known(const char *op)
 {
-    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_math_ops, lg_onnx_matrix_ops,
-                                        lg_onnx_shape_ops };
+    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_function_ops, lg_onnx_math_ops, lg_onnx_matrix_ops,
+                                         lg_onnx_shape_ops };
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
         for (const lg_onnx_op *known = tables[t]; known->type; known++)

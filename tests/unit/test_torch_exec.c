@@ -161,7 +161,9 @@ static double square_of_gradients(const lg_torch_net *net)
 static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **state)
 {
     for (uint64_t seed = 100; seed < 111; seed++) {
-        lg_graph *graph = seed >= 108 ? make_volume_graph(seed) : seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
+        lg_graph *graph = seed >= 108  ? make_volume_graph(seed)
+                          : seed % 2 ? make_wide_graph(seed + 200) /* some seeds: attention of one score, nothing but noise */
+                                     : make_random_graph(seed);
         float *x = random_values(BATCH * lg_value_elements(in(graph)), seed);
         double before, after, square, h;
         lg_torch_net *net;
@@ -175,7 +177,9 @@ static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **sta
         assert_ok(LG_TORCH(api, sgd_step(lg_torch_net_n_leaves(net), lg_torch_net_leaves(net),
                                          lg_torch_net_leaves(net), decay, h, 0.0, 0)));
         after = loss_and_backward(net, x, 0);
-        assert_near((before - after) / (h * square), 1.0, 0.05, 0.0);
+        if (!(fabs((before - after) / (h * square) - 1.0) <= 0.05))
+            fail_msg("seed %d: the loss %g falls by %g, %g is promised (gradients squared %g)", (int)seed, before,
+                     before - after, h * square, square);
         lg_torch_net_free(net);
         lg_graph_free(graph);
         lg_free(decay);

@@ -1,4 +1,4 @@
-/* add, sub, mul, div: two values element by element. Both have equally many dimensions; an extent of 1 is repeated over
+/* add, sub, mul, div, min, max: two values element by element. Both have equally many dimensions; an extent of 1 is repeated over
  * the other's (squeeze-excite multiplies (N,C,H,W) by (N,C,1,1)).
  *
  * Channel rule: an axis goes with the output's unless it is repeated. A residual sum is why channels come in groups:
@@ -72,3 +72,5 @@ BINARY(ADD, add);
 BINARY(SUB, sub);
 BINARY(MUL, mul);
 BINARY(DIV, div);
+BINARY(MIN, min);
+BINARY(MAX, max);

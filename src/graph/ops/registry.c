@@ -49,15 +49,29 @@
     X(adaptive_avg_pool3d)                                                    \
     X(adaptive_max_pool3d)                                                    \
     X(pad3d)                                                                  \
-    X(upsample3d)
+    X(upsample3d) \
+    X(elu)                                                                    \
+    X(softplus)                                                               \
+    X(pow)                                                                    \
+    X(shrink)                                                                 \
+    X(thresholded_relu)                                                       \
+    X(log_softmax)                                                            \
+    X(min)                                                                    \
+    X(max)
 
 #define LG_DECLARE_OP(name) extern const lg_op lg_op_##name;
+#define LG_DECLARE_FUNCTION(KIND, name) LG_DECLARE_OP(name)
 LG_OPS(LG_DECLARE_OP)
+LG_FUNCTIONS(LG_DECLARE_FUNCTION)
+#undef LG_DECLARE_FUNCTION
 #undef LG_DECLARE_OP
 
 static const lg_op *const ops[] = {
 #define LG_LIST_OP(name) &lg_op_##name,
+#define LG_LIST_FUNCTION(KIND, name) LG_LIST_OP(name)
     LG_OPS(LG_LIST_OP)
+    LG_FUNCTIONS(LG_LIST_FUNCTION)
+#undef LG_LIST_FUNCTION
 #undef LG_LIST_OP
 };
 

@@ -1,4 +1,4 @@
-/* softmax: y = e^x / sum of e^x along an axis. Channel rule: every element of that axis changes every other, so none of
+/* softmax: y = e^x / sum of e^x along an axis; log_softmax: its logarithm. Channel rule: every element of that axis changes every other, so none of
  * them can go. */
 #include "graph/ops/common.h"
 
@@ -33,15 +33,19 @@ static const lg_field fields[] = {
     LG_FIELDS_END,
 };
 
-const lg_op lg_op_softmax = {
-    .name = "softmax",
-    .kind = LG_OP_SOFTMAX,
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .defaults = { .axis = { 1 } },
-    .fields = fields,
-    .validate = validate,
-    .infer_shape = lg_op_unary_infer,
-    .flops = flops,
-    .channels = channels,
-};
+#define SOFTMAX(KIND, op_name)                                                \
+    const lg_op lg_op_##op_name = {                                           \
+        .name = #op_name,                                                     \
+        .kind = LG_OP_##KIND,                                                 \
+        .min_inputs = 1,                                                      \
+        .max_inputs = 1,                                                      \
+        .defaults = { .axis = { 1 } },                                        \
+        .fields = fields,                                                     \
+        .validate = validate,                                                 \
+        .infer_shape = lg_op_unary_infer,                                     \
+        .flops = flops,                                                       \
+        .channels = channels,                                                 \
+    }
+
+SOFTMAX(SOFTMAX, softmax);
+SOFTMAX(LOG_SOFTMAX, log_softmax);
