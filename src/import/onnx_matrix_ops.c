@@ -272,7 +272,83 @@ static lego_status convert_matmul(lg_onnx_node *node)
     return give_product(node);
 }
 
+/* The labels of an equation "abc,acd->abd" without its spaces, by term: two inputs and the output. */
+static lego_status read_equation(char terms[3][LEGO_MAX_DIMS + 1], const lg_onnx_node *node)
+{
+    ProtobufCBinaryData text;
+    int term = 0, n[3] = { 0 };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_onnx_text(&text, node, "equation", ""));
+    for (size_t i = 0; i < text.len; i++) {
+        const char c = (char)text.data[i];
+
+        if (c == ' ')
+            continue;
+        if ((c == ',' && term == 0) || (c == '-' && term == 1)) {
+            term++;
+            i += c == '-'; /* the '>' of the arrow */
+        } else if (((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) && n[term] < LEGO_MAX_DIMS) {
+            terms[term][n[term]++] = c;
+        } else {
+            LG_FAIL(LEGO_EUNSUPPORTED, "an equation other than two terms of up to %d labels and their product",
+                    LEGO_MAX_DIMS);
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        terms[i][n[i]] = '\0';
+    if (term != 2 || n[0] < 2 || n[1] != n[0] || n[2] != n[0])
+        LG_FAIL(LEGO_EUNSUPPORTED, "an equation whose terms are not three, of equally many labels");
+done:
+    return status;
+}
+
+/* A product of matrices behind axes that all terms have in the same order, each matrix as it is or transposed: what
+ * attention writes. */
+static lego_status convert_einsum(lg_onnx_node *node)
+{
+    char terms[3][LEGO_MAX_DIMS + 1];
+    lg_place places[2], out;
+    int32_t inputs[2], y;
+    int lead, first, turned[2];
+    char shared;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(read_equation(terms, node));
+    lead = (int)strlen(terms[0]) - 2;
+    first = strchr(terms[1] + lead, terms[2][lead]) != NULL; /* which input has the rows of the product */
+    shared = strchr(terms[first] + lead, terms[2][lead]) == terms[first] + lead ? terms[first][lead + 1]
+                                                                                : terms[first][lead];
+    for (int i = 0; i < 2; i++) {
+        const char *term = terms[i == 0 ? first : !first], own = terms[2][lead + i];
+
+        turned[i] = term[lead + i] != own; /* (rows,shared) times (shared,columns) */
+        if (memcmp(term, terms[2], (size_t)lead) != 0 || term[lead + (i != turned[i])] != own ||
+            term[lead + (i == turned[i])] != shared || own == shared)
+            LG_FAIL(LEGO_EUNSUPPORTED, "equation '%s,%s->%s' is no product of matrices", terms[0], terms[1], terms[2]);
+        LG_TRY(lg_onnx_placed(&inputs[i], &places[i], node, i == 0 ? first : !first));
+        if (places[i].shape.n_dims != lead + 2)
+            return lg_onnx_malformed(node, "an input has %d axes, its term %d", (int)places[i].shape.n_dims, lead + 2);
+    }
+    if (!lg_place_meet(&out, &places[0], &places[1], node->import->batch) || out.dim >= lead)
+        LG_FAIL(LEGO_EUNSUPPORTED, "the batch is on different axes of the two matrices, or in them");
+    for (int i = 0; i < 2; i++) {
+        lg_place to = places[i];
+
+        to.dim = out.dim;
+        LG_TRY(lg_onnx_move(&inputs[i], node, &places[i], &to));
+        out.shape.dims[lead + i] = places[i].shape.dims[lead + (i != turned[i])];
+        if (turned[i])
+            LG_TRY(swap_last(&inputs[i], node));
+    }
+    LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_MATMUL, NULL, 2, inputs, 0, NULL));
+    LG_TRY(lg_onnx_finish_placed(node, 0, y, &out));
+done:
+    return status;
+}
+
 const lg_onnx_op lg_onnx_matrix_ops[] = {
+    { "Einsum", convert_einsum },
     { "Gemm", convert_gemm },
     { "MatMul", convert_matmul },
     { NULL, NULL },

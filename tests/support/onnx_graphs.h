@@ -113,7 +113,7 @@ static inline const float *onnx_floats(onnx_graph *g, const char *name, const ch
     return tensor->float_data;
 }
 
-/* "Op in in -> out name=1 name=1,2": an integer, or a list where there is a comma. */
+/* "Op in in -> out name=1 name=1,2 name=text": an integer, or a list where there is a comma. */
 static inline void onnx_line(onnx_graph *g, const char *line)
 {
     Onnx__NodeProto *node;
@@ -139,7 +139,12 @@ static inline void onnx_line(onnx_graph *g, const char *line)
             attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
             attribute->has_i = 1;
             attribute->i = list[0];
-            if (strchr(equals, ',')) {
+            if (equals[1] >= 'A') { /* a text */
+                attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING;
+                attribute->has_s = 1;
+                attribute->s.len = strlen(equals + 1);
+                attribute->s.data = (uint8_t *)strdup(equals + 1);
+            } else if (strchr(equals, ',')) {
                 attribute->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS;
                 for (size_t i = 0; i < n; i++)
                     ONNX_APPEND(attribute->ints, attribute->n_ints, list[i]);

@@ -245,6 +245,42 @@ static void test_onnx__constants_for_every_sample(void **state)
     }
 }
 
+/* Products of matrices, each as it is or transposed, the result as well. */
+static void test_onnx__einsum_of_two_matrices(void **state)
+{
+    static const struct {
+        const char *line;
+        int rows[2], columns[2]; /* strides of the summed and the own label in a sample's (3,3) */
+    } cases[] = {
+        { "Einsum x r -> y equation=nik,nkj->nij", { 1, 3 }, { 3, 1 } },
+        { "Einsum x r -> y equation=nki,njk->nij", { 3, 1 }, { 1, 3 } },
+        { "Einsum r x -> y equation=njk,nki->nij", { 3, 1 }, { 1, 3 } },
+    };
+    double x[SAMPLES * 9], want[SAMPLES * 9];
+
+    random_numbers(x, SAMPLES * 9, 9);
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        lego_model *model;
+        onnx_graph g;
+
+        onnx_begin(&g, 13, "0,3,3");
+        onnx_lines(&g, (const char *const[]){ "Relu x -> r", cases[c].line, NULL });
+        for (int n = 0; n < SAMPLES; n++)
+            for (int i = 0; i < 3; i++)
+                for (int j = 0; j < 3; j++) {
+                    double sum = 0.0;
+                    for (int k = 0; k < 3; k++) {
+                        const double b = x[n * 9 + k * cases[c].columns[0] + j * cases[c].columns[1]];
+                        sum += x[n * 9 + k * cases[c].rows[0] + i * cases[c].rows[1]] * (b > 0.0 ? b : 0.0);
+                    }
+                    want[n * 9 + i * 3 + j] = sum;
+                }
+        assert_ok(onnx_end(&model, &g, in_folder(state, "einsum.onnx")));
+        check(model, x, want, SAMPLES * 9);
+        lego_model_free(model);
+    }
+}
+
 /* An extent decides: torch writes an If where a dim is squeezed that may not be 1. */
 static void test_onnx__a_known_condition_takes_its_branch(void **state)
 {
@@ -303,6 +339,8 @@ static void test_onnx__what_mixes_samples_is_refused(void **state)
     REFUSE("the batch is on other axes of 't'", "Unsqueeze x zero -> t", "Unsqueeze x one -> u", "Add u t -> y");
     REFUSE("the batch is not the first axis of output 'y'", "Transpose x -> y perm=1,0,2");
     REFUSE("it calculates with the size of the batch", "Add batch one -> n", "ConstantOfShape n -> c", "Add x c -> y");
+    REFUSE("is no product of matrices", "Einsum x x -> y equation=nij,nij->nij");
+    REFUSE("an equation whose terms are not three", "Einsum x x -> y equation=nij,nij->n");
     REFUSE("'y' (ReduceMean): it reduces axis 0, which holds the batch", "ReduceMean x -> y axes=0,1");
 }
 
@@ -312,6 +350,7 @@ int main(void)
         folder_test(test_onnx__attention_with_the_batch_beside_the_heads),
         folder_test(test_onnx__windows_beside_the_batch),
         folder_test(test_onnx__constants_for_every_sample),
+        folder_test(test_onnx__einsum_of_two_matrices),
         folder_test(test_onnx__a_known_condition_takes_its_branch),
         folder_test(test_onnx__what_mixes_samples_is_refused),
     };
