@@ -69,7 +69,10 @@ static lego_status read_input(lg_shape *shape, lg_onnx *import, const Onnx__Valu
     if (!info->type || info->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' is no tensor", import->path, info->name);
     type = info->type->tensor_type;
-    if (type->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
+    if (lg_onnx_is_real(type->elem_type) && type->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
+        lg_log(import->context, LEGO_LOG_INFO, "import", "%s: input '%s' has element type %d, which is read as FLOAT (1)",
+               import->path, info->name, (int)type->elem_type);
+    if (!lg_onnx_is_real(type->elem_type))
         return lg_error(LEGO_EUNSUPPORTED, "%s: input '%s' has element type %d, graphs take FLOAT (1)", import->path,
                         info->name, (int)type->elem_type);
     if (!type->shape && !outside)

@@ -94,6 +94,8 @@ lego_status lg_onnx_fuse_patterns(lg_onnx *import);
 /* --- onnx_tensor.c --- */
 /* `import` may be NULL: then external data is refused. F64, F16 and BF16 become F32. */
 lego_status lg_onnx_tensor(lego_tensor *out, lg_onnx *import, const Onnx__TensorProto *proto, const char *what);
+/* FLOAT, and what values are read as FLOAT: DOUBLE, FLOAT16. */
+int lg_onnx_is_real(int64_t elem_type);
 
 /* --- onnx.c --- */
 lego_status lg_onnx_import(lg_graph **out, const lego_context *context, const char *path,

@@ -144,8 +144,8 @@ static lego_status fold_cast(lego_tensor *out, lg_onnx_node *node)
     static const struct {
         int type;
         lego_dtype dtype;
-    } casts[] = { { 1, LEGO_DTYPE_F32 }, { 11, LEGO_DTYPE_F32 }, { 7, LEGO_DTYPE_I64 }, { 6, LEGO_DTYPE_I32 },
-                  { 9, LEGO_DTYPE_BOOL } };
+    } casts[] = { { 1, LEGO_DTYPE_F32 }, { 10, LEGO_DTYPE_F32 }, { 11, LEGO_DTYPE_F32 }, { 7, LEGO_DTYPE_I64 },
+                  { 6, LEGO_DTYPE_I32 }, { 9, LEGO_DTYPE_BOOL } };
     const lego_tensor *in;
     int64_t to;
     lego_status status = LEGO_OK;

@@ -37,14 +37,14 @@ done:
     return status;
 }
 
-/* Values are FLOAT, so a cast of one does nothing or cannot be. */
+/* Values are FLOAT, in files of halves and doubles as well, so a cast of one does nothing or cannot be. */
 static lego_status convert_cast(lg_onnx_node *node)
 {
     int64_t to;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_int(&to, node, "to", 0));
-    if (to != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
+    if (!lg_onnx_is_real(to))
         LG_FAIL(LEGO_EUNSUPPORTED, "a cast to element type %lld, values are FLOAT (1)", (long long)to);
     LG_TRY(convert_identity(node));
 done:

@@ -219,6 +219,12 @@ done:
     return status;
 }
 
+int lg_onnx_is_real(int64_t elem_type)
+{
+    return elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE ||
+           elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16;
+}
+
 lego_status lg_onnx_tensor(lego_tensor *out, lg_onnx *import, const Onnx__TensorProto *proto, const char *what)
 {
     lego_dtype dtype = LEGO_DTYPE_F32;
