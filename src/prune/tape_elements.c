@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "graph/functions.h"
 #include "prune/tape_rules.h"
 
 /* --- activations --- */
@@ -28,49 +29,6 @@ static void back_clip(lg_tape *tape, const lg_node *node, const float *dy)
     back_flat(tape, node, dy, node->attrs->clip.min, node->attrs->clip.max);
 }
 
-static double sigmoid(double x)
-{
-    return 1.0 / (1.0 + exp(-x));
-}
-
-static double gelu_slope(double x, int is_tanh)
-{
-    const double c = sqrt(2.0 / M_PI), t = tanh(c * (x + 0.044715 * x * x * x));
-
-    if (!is_tanh)
-        return 0.5 * (1.0 + erf(x * M_SQRT1_2)) + x * exp(-0.5 * x * x) / sqrt(2.0 * M_PI);
-    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * c * (1.0 + 3.0 * 0.044715 * x * x);
-}
-
-/* dy/dx of an activation at x. */
-static double slope(const lg_node *node, double x)
-{
-    double t;
-
-    switch (node->op->kind) {
-    case LG_OP_SIGMOID:
-        t = sigmoid(x);
-        return t * (1.0 - t);
-    case LG_OP_TANH:
-        t = tanh(x);
-        return 1.0 - t * t;
-    case LG_OP_HARD_SIGMOID:
-        t = node->attrs->hard_sigmoid.alpha * x + node->attrs->hard_sigmoid.beta;
-        return t > 0.0 && t < 1.0 ? node->attrs->hard_sigmoid.alpha : 0.0;
-    case LG_OP_HARD_SWISH:
-        return x <= -3.0 ? 0.0 : x >= 3.0 ? 1.0 : (2.0 * x + 3.0) / 6.0;
-    case LG_OP_SILU:
-        t = sigmoid(x);
-        return t + x * t * (1.0 - t);
-    case LG_OP_GELU:
-        return gelu_slope(x, node->attrs->gelu.tanh);
-    case LG_OP_LEAKY_RELU:
-        return x > 0.0 ? 1.0 : node->attrs->leaky_relu.slope;
-    default:
-        return 1.0;
-    }
-}
-
 static void back_activation(lg_tape *tape, const lg_node *node, const float *dy)
 {
     const int64_t n = lg_tape_count(tape, node->inputs[0]);
@@ -78,7 +36,7 @@ static void back_activation(lg_tape *tape, const lg_node *node, const float *dy)
     float *dx = lg_tape_add_to(tape, node->inputs[0]);
 
     for (int64_t i = 0; i < n; i++)
-        dx[i] += (float)(slope(node, x[i]) * dy[i]);
+        dx[i] += (float)(lg_tape_slope(node, x[i]) * dy[i]);
 }
 
 static void back_prelu(lg_tape *tape, const lg_node *node, const float *dy)
@@ -132,6 +90,11 @@ static void partials(float *by_a, float *by_b, const lg_node *node, float a, flo
     case LG_OP_DIV:
         *by_a = g / b;
         *by_b = -a / b * (g / b);
+        break;
+    case LG_OP_MIN:
+    case LG_OP_MAX: /* of equals, the first */
+        *by_a = (node->op->kind == LG_OP_MIN ? a <= b : a >= b) ? g : 0.0f;
+        *by_b = g - *by_a;
         break;
     default:
         *by_a = *by_b = 0.0f;
@@ -221,11 +184,11 @@ static void back_own_norm(lg_tape *tape, const lg_node *node, const float *dy)
                  each);
 }
 
-/* dx = y (dy - sum of dy y) along the axis. */
+/* dx = y (dy - sum of dy y) along the axis; of the logarithm, which is y then, dy - e^y sum of dy. */
 static void back_softmax(lg_tape *tape, const lg_node *node, const float *dy)
 {
     const lg_strided s = lg_tape_strided(tape, node->outputs[0]);
-    const int axis = (int)node->attrs->axis.axis;
+    const int axis = (int)node->attrs->axis.axis, is_log = node->op->kind == LG_OP_LOG_SOFTMAX;
     const int64_t n = s.extents[axis], stride = s.strides[axis];
     const float *y = lg_tape_activation(tape, node->outputs[0]);
     float *dx = lg_tape_add_to(tape, node->inputs[0]);
@@ -235,15 +198,20 @@ static void back_softmax(lg_tape *tape, const lg_node *node, const float *dy)
         double sum = 0.0;
 
         for (int64_t k = 0; k < n; k++)
-            sum += (double)dy[first + k * stride] * y[first + k * stride];
-        for (int64_t k = 0; k < n; k++)
-            dx[first + k * stride] += (float)(y[first + k * stride] * (dy[first + k * stride] - sum));
+            sum += (double)dy[first + k * stride] * (is_log ? 1.0 : (double)y[first + k * stride]);
+        for (int64_t k = 0; k < n; k++) {
+            const int64_t i_k = first + k * stride;
+
+            dx[i_k] += (float)(is_log ? dy[i_k] - exp(y[i_k]) * sum : y[i_k] * (dy[i_k] - sum));
+        }
     }
 }
 
 const lg_tape_rule lg_tape_elements[] = {
     { LG_OP_RELU, LG_TAPE_OUTPUT, back_relu, NULL },
     { LG_OP_CLIP, LG_TAPE_OUTPUT, back_clip, NULL },
+#define OF_SLOPE(KIND, name) { LG_OP_##KIND, LG_TAPE_INPUTS, back_activation, NULL },
+    LG_FUNCTIONS(OF_SLOPE)
     { LG_OP_SIGMOID, LG_TAPE_INPUTS, back_activation, NULL },
     { LG_OP_TANH, LG_TAPE_INPUTS, back_activation, NULL },
     { LG_OP_HARD_SIGMOID, LG_TAPE_INPUTS, back_activation, NULL },
@@ -251,14 +219,22 @@ const lg_tape_rule lg_tape_elements[] = {
     { LG_OP_SILU, LG_TAPE_INPUTS, back_activation, NULL },
     { LG_OP_GELU, LG_TAPE_INPUTS, back_activation, NULL },
     { LG_OP_LEAKY_RELU, LG_TAPE_INPUTS, back_activation, NULL },
+    { LG_OP_ELU, LG_TAPE_INPUTS, back_activation, NULL },
+    { LG_OP_SOFTPLUS, LG_TAPE_INPUTS, back_activation, NULL },
+    { LG_OP_POW, LG_TAPE_INPUTS, back_activation, NULL },
+    { LG_OP_SHRINK, LG_TAPE_INPUTS, back_activation, NULL },
+    { LG_OP_THRESHOLDED_RELU, LG_TAPE_INPUTS, back_activation, NULL },
     { LG_OP_PRELU, LG_TAPE_INPUTS, back_prelu, NULL },
     { LG_OP_ADD, LG_TAPE_NOTHING, back_sum, NULL },
     { LG_OP_SUB, LG_TAPE_NOTHING, back_sum, NULL },
     { LG_OP_MUL, LG_TAPE_INPUTS, back_product, product_scratch },
     { LG_OP_DIV, LG_TAPE_INPUTS, back_product, product_scratch },
+    { LG_OP_MIN, LG_TAPE_INPUTS, back_product, product_scratch },
+    { LG_OP_MAX, LG_TAPE_INPUTS, back_product, product_scratch },
     { LG_OP_BATCH_NORM, LG_TAPE_NOTHING, back_norm, NULL },
     { LG_OP_LAYER_NORM, LG_TAPE_INPUTS, back_own_norm, NULL },
     { LG_OP_GROUP_NORM, LG_TAPE_INPUTS, back_own_norm, NULL },
     { LG_OP_SOFTMAX, LG_TAPE_OUTPUT, back_softmax, NULL },
+    { LG_OP_LOG_SOFTMAX, LG_TAPE_OUTPUT, back_softmax, NULL },
     { LG_OP_BLOCK, 0, NULL, NULL },
 };

@@ -38,6 +38,9 @@ const float *lg_tape_activation(const lg_tape *tape, int32_t value);
 /* Where to add the gradient of a value: zeroed on the first touch of a pass. */
 float *lg_tape_add_to(lg_tape *tape, int32_t value);
 
+/* dy/dx of an activation or scalar function at x (tape_functions.c). */
+double lg_tape_slope(const lg_node *node, double x);
+
 /* A value's shape with the batch in it, and the distance of neighbours along each axis. */
 typedef struct lg_strided {
     int n_dims;
