@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "import/advice.h"
 #include "import/imported.h"
 
 #define MAX_FILE INT32_MAX      /* protobuf's own limit */
@@ -407,7 +408,8 @@ static lego_status convert(lg_onnx_node *node)
         goto done;
     }
     if (!converter)
-        LG_FAIL(LEGO_EUNSUPPORTED, "this op is unknown; docs/onnx.md lists those that are, rewrite the model with them");
+        LG_FAIL(LEGO_EUNSUPPORTED, "this op is unknown; %s", lg_import_advice(node->proto->op_type,
+                                 "docs/onnx.md lists those that are known: rewrite the model with them"));
     if (blocked) {
         break_outputs(node);
         goto done;

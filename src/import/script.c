@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "import/advice.h"
 #include "import/imported.h"
 
 #define REPORT_BYTES 500                  /* of a message that must fit with a long path */
@@ -131,7 +132,8 @@ static lego_status convert(lg_script_at *at)
     if (at->node->problem)
         return lg_script_unsupported("%s", at->node->problem);
     if (!converter)
-        return lg_script_unsupported("this operator is unknown; docs/torchscript.md lists those that are");
+        return lg_script_unsupported("this operator is unknown; %s", lg_import_advice(at->node->kind,
+                                                       "docs/torchscript.md lists those that are: rewrite the model with them"));
     return converter(at);
 }
 
