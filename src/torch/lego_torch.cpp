@@ -397,6 +397,16 @@ at::Tensor shrink(const at::Tensor &x, double limit, double bias) {
     return at::where(x < -limit, x + bias, at::where(x > limit, x - bias, x * 0.0));
 }
 
+// libtorch 1.13 hands gelu's backward to oneDNN with a gradient that lies in memory as it came, which may be another way
+// than the input: behind a permute the result was wrong, up to numbers from outside the tensor.
+at::Tensor exact_gelu(const at::Tensor &x) {
+    at::Tensor y = at::gelu(x);
+    const at::MemoryFormat format = x.suggest_memory_format();
+    if (y.requires_grad())
+        y.register_hook([format](const at::Tensor &gradient) { return gradient.contiguous(format); });
+    return y;
+}
+
 lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, const double numbers[3]) {
     return produce(out, [&]() -> at::Tensor {
         const at::Tensor &v = x->value;
@@ -407,7 +417,7 @@ lego_status unary(Handle **out, lg_torch_unary kind, const Handle *x, const doub
         case LG_TORCH_HARD_SIGMOID: return at::clamp(v * a + b, 0.0, 1.0);
         case LG_TORCH_HARD_SWISH: return at::hardswish(v);
         case LG_TORCH_SILU: return at::silu(v);
-        case LG_TORCH_GELU: return at::gelu(v);
+        case LG_TORCH_GELU: return exact_gelu(v);
         case LG_TORCH_GELU_TANH: return at::gelu(v, "tanh");
         case LG_TORCH_LEAKY_RELU: return at::leaky_relu(v, a);
         case LG_TORCH_ABS: return at::abs(v);

@@ -157,32 +157,39 @@ static double square_of_gradients(const lg_torch_net *net)
     return square;
 }
 
-/* A step of length h against the gradient lowers the loss by h |g|^2 to first order, through folded batch norm too. */
+/* What a step against the gradient lowers the loss by, as a share of what the gradient promises to first order. */
+static double share_of_promise(const lg_graph *graph, const float *x, double length)
+{
+    double before, after, square, h;
+    lg_torch_net *net;
+    double *decay;
+
+    assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
+    decay = lg_calloc((size_t)lg_torch_net_n_leaves(net), sizeof(double));
+    before = loss_and_backward(net, x, 1);
+    square = square_of_gradients(net);
+    h = length * before / square;
+    assert_ok(LG_TORCH(api, sgd_step(lg_torch_net_n_leaves(net), lg_torch_net_leaves(net),
+                                     lg_torch_net_leaves(net), decay, h, 0.0, 0)));
+    after = loss_and_backward(net, x, 0);
+    lg_torch_net_free(net);
+    lg_free(decay);
+    return (before - after) / (h * square);
+}
+
+/* A step of length h against the gradient lowers the loss by h |g|^2 to first order, through folded batch norm too. Where the
+ * loss is curved, as behind a softmax of large numbers, only a short step does. */
 static void test_torch_exec__gradients_lower_the_loss_as_they_promise(void **state)
 {
-    for (uint64_t seed = 100; seed < 111; seed++) {
-        lg_graph *graph = seed >= 108  ? make_volume_graph(seed)
-                          : seed % 2 ? make_wide_graph(seed + 200) /* some seeds: attention of one score, nothing but noise */
-                                     : make_random_graph(seed);
+    for (uint64_t seed = 100; seed < 116; seed++) {
+        lg_graph *graph = seed >= 112 ? make_volume_graph(seed) : seed % 2 ? make_wide_graph(seed) : make_random_graph(seed);
         float *x = random_values(BATCH * lg_value_elements(in(graph)), seed);
-        double before, after, square, h;
-        lg_torch_net *net;
-        double *decay;
+        double share = share_of_promise(graph, x, 2e-3);
 
-        assert_ok(lg_torch_net_create(&net, api, graph, "cpu"));
-        decay = lg_calloc((size_t)lg_torch_net_n_leaves(net), sizeof(double));
-        before = loss_and_backward(net, x, 1);
-        square = square_of_gradients(net);
-        h = 2e-3 * before / square;
-        assert_ok(LG_TORCH(api, sgd_step(lg_torch_net_n_leaves(net), lg_torch_net_leaves(net),
-                                         lg_torch_net_leaves(net), decay, h, 0.0, 0)));
-        after = loss_and_backward(net, x, 0);
-        if (!(fabs((before - after) / (h * square) - 1.0) <= 0.05))
-            fail_msg("seed %d: the loss %g falls by %g, %g is promised (gradients squared %g)", (int)seed, before,
-                     before - after, h * square, square);
-        lg_torch_net_free(net);
+        if (!(fabs(share - 1.0) <= 0.05))
+            share = share_of_promise(graph, x, 5e-5);
+        assert_near(share, 1.0, 0.05, 0.0);
         lg_graph_free(graph);
-        lg_free(decay);
         lg_free(x);
     }
 }
