@@ -321,7 +321,7 @@ done:
 
 static lg_onnx_converter find_converter(const char *type)
 {
-    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_function_ops, lg_onnx_math_ops, lg_onnx_matrix_ops,
+    const lg_onnx_op *const tables[] = { lg_onnx_spatial_ops, lg_onnx_function_ops, lg_onnx_math_ops, lg_onnx_matrix_ops, lg_onnx_reduce_ops, lg_onnx_resize_ops,
                                          lg_onnx_shape_ops };
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)

@@ -75,7 +75,7 @@ typedef struct lg_onnx_op {
 } lg_onnx_op;
 /* End with a NULL type. */
 extern const lg_onnx_op lg_onnx_spatial_ops[], lg_onnx_function_ops[], lg_onnx_math_ops[], lg_onnx_matrix_ops[],
-    lg_onnx_shape_ops[];
+    lg_onnx_reduce_ops[], lg_onnx_resize_ops[], lg_onnx_shape_ops[];
 
 typedef struct lg_onnx_slices {
     int n;
@@ -203,7 +203,15 @@ lego_status lg_onnx_repeat(int32_t *value, lg_onnx_node *node, const lg_place *f
 lego_status lg_onnx_emit_form(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape, const char *what);
 lego_status lg_onnx_emit_reshape(int32_t *out, lg_onnx_node *node, int32_t input, const lg_dims *shape);
 /* Constants around input 0: as many in front of each dim of the file's value, then behind. */
+lego_status lg_onnx_pad_with_itself(lg_onnx_node *node, const int64_t *pads, const ProtobufCBinaryData *mode);
 lego_status lg_onnx_pad_anywhere(lg_onnx_node *node, const int64_t *pads, double number);
+/* Spatial axes of our op where the file's value has `n_spatial`; its input as (N,C,H,W) or (N,C,D,H,W), (N,C,W) as (N,C,1,W);
+ * its output, back to (N,C,W) if the input was (onnx_spatial_ops.c). */
+int lg_onnx_spatial_axes(int n_spatial);
+lego_status lg_onnx_enter_window(int32_t *x, int *n_spatial, lg_onnx_node *node);
+lego_status lg_onnx_leave_window(lg_onnx_node *node, int32_t y, int n_spatial);
+/* x times a number (onnx_math_ops.c). */
+lego_status lg_onnx_emit_scaled(int32_t *out, lg_onnx_node *node, int32_t x, double factor);
 /* Output `index` of the node is this value, whose place in the file is given ... */
 lego_status lg_onnx_finish_placed(lg_onnx_node *node, int index, int32_t value, const lg_place *place);
 /* ... or as in the graph, the batch first. */

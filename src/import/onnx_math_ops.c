@@ -176,7 +176,7 @@ static lego_status emit_binary(int32_t *out, lg_onnx_node *node, lg_op_kind kind
 }
 
 /* x times a number. */
-static lego_status emit_scaled(int32_t *out, lg_onnx_node *node, int32_t x, double factor)
+lego_status lg_onnx_emit_scaled(int32_t *out, lg_onnx_node *node, int32_t x, double factor)
 {
     lg_shape shape = *lg_onnx_shape(node, x);
     lego_tensor number = { 0 };
@@ -207,7 +207,7 @@ static lego_status convert_neg(lg_onnx_node *node)
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_placed(&x, &place, node, 0));
-    LG_TRY(emit_scaled(&y, node, x, -1.0));
+    LG_TRY(lg_onnx_emit_scaled(&y, node, x, -1.0));
     LG_TRY(lg_onnx_finish_placed(node, 0, y, &place));
 done:
     return status;
@@ -265,7 +265,7 @@ static lego_status convert_sum(lg_onnx_node *node)
         LG_TRY(emit_binary(&sum, node, LG_OP_ADD, sum, next));
     }
     if (strcmp(node->proto->op_type, "Mean") == 0 && n > 1)
-        LG_TRY(emit_scaled(&sum, node, sum, 1.0 / n));
+        LG_TRY(lg_onnx_emit_scaled(&sum, node, sum, 1.0 / n));
     LG_TRY(lg_onnx_finish_placed(node, 0, sum, &place));
 done:
     return status;
@@ -306,52 +306,6 @@ done:
 
 /* --- means and sums over axes --- */
 
-/* ReduceSum is the mean times the number of elements. Axes moved from attribute to input in opset 13 (ReduceSum) and
- * 18 (ReduceMean). */
-static lego_status convert_reduce(lg_onnx_node *node)
-{
-    const int is_sum = strcmp(node->proto->op_type, "ReduceSum") == 0;
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_MEAN);
-    lg_dims axes;
-    lg_place from, to;
-    int64_t keep, keep_all, n = 1;
-    unsigned reduced = 0;
-    int32_t x, y;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_placed(&x, &from, node, 0));
-    LG_TRY(lg_onnx_list(&axes, node, "axes", 1, is_sum ? 13 : 18));
-    LG_TRY(lg_onnx_int(&keep, node, "keepdims", 1));
-    LG_TRY(lg_onnx_int(&keep_all, node, "noop_with_empty_axes", 0));
-    if (axes.n < 1 && !keep_all)
-        LG_FAIL(LEGO_EUNSUPPORTED, "it reduces all axes, with the batch; name the axes");
-    y = x;
-    to = from;
-    if (axes.n > 0) {
-        for (int i = 0; i < axes.n; i++) {
-            LG_TRY(lg_onnx_axis(&axes.dims[i], node, from.shape.n_dims));
-            LG_TRY(lg_onnx_place_axis(&attrs.mean.axes.dims[i], &from, axes.dims[i], "it reduces"));
-            n = lg_mul_sat(n, from.shape.dims[axes.dims[i]]);
-            reduced |= 1u << axes.dims[i];
-        }
-        attrs.mean.axes.n = axes.n;
-        attrs.mean.keep = keep != 0;
-        to.shape.n_dims = 0;
-        for (int i = 0; i < from.shape.n_dims; i++) {
-            if (i == from.dim)
-                to.dim = to.shape.n_dims;
-            if (!(reduced >> i & 1) || keep)
-                to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
-        }
-        LG_TRY(lg_onnx_emit(&y, node, LG_OP_MEAN, &attrs, x));
-        if (is_sum)
-            LG_TRY(emit_scaled(&y, node, y, (double)n));
-    }
-    LG_TRY(lg_onnx_finish_placed(node, 0, y, &to));
-done:
-    return status;
-}
-
 /* Binary ops are found by name in onnx_names.c as well. */
 const lg_onnx_op lg_onnx_math_ops[] = {
     { "Add", convert_binary },
@@ -365,8 +319,6 @@ const lg_onnx_op lg_onnx_math_ops[] = {
     { "Min", convert_extreme },
     { "Mul", convert_binary },
     { "Neg", convert_neg },
-    { "ReduceMean", convert_reduce },
-    { "ReduceSum", convert_reduce },
     { "Sub", convert_binary },
     { "Sum", convert_sum },
     { NULL, NULL },

@@ -12,16 +12,14 @@
 
 #include "graph/ops/common.h"
 
-#define MAX_RESIZED 65536 /* extents of a resized value: places are compared one by one */
-
 /* Spatial axes of our op where the file's value has `n_spatial`. */
-static int axes_of(int n_spatial)
+int lg_onnx_spatial_axes(int n_spatial)
 {
     return n_spatial == 1 ? 2 : n_spatial;
 }
 
 /* The input of a window: (N,C,H,W), (N,C,D,H,W), or (N,C,W) as (N,C,1,W). */
-static lego_status enter(int32_t *x, int *n_spatial, lg_onnx_node *node)
+lego_status lg_onnx_enter_window(int32_t *x, int *n_spatial, lg_onnx_node *node)
 {
     const lg_shape *shape;
     lego_status status = LEGO_OK;
@@ -41,7 +39,7 @@ done:
 }
 
 /* The output of a window: back to (N,C,W) if the input was. */
-static lego_status leave(lg_onnx_node *node, int32_t y, int n_spatial)
+lego_status lg_onnx_leave_window(lg_onnx_node *node, int32_t y, int n_spatial)
 {
     const lg_shape *shape = lg_onnx_shape(node, y);
     lego_status status = LEGO_OK;
@@ -59,7 +57,7 @@ done:
 static lego_status read_axes(int64_t out[LG_MAX_AXES], const lg_onnx_node *node, int n_spatial, const char *name,
                              int64_t min, int64_t fallback)
 {
-    const int skipped = axes_of(n_spatial) - n_spatial;
+    const int skipped = lg_onnx_spatial_axes(n_spatial) - n_spatial;
     lg_dims list;
     lego_status status = LEGO_OK;
 
@@ -83,7 +81,7 @@ done:
 /* Pads as the file lists them: all befores, then all behinds. */
 static lego_status read_explicit_pads(int64_t pads[LG_MAX_PADS], const lg_onnx_node *node, int n_spatial)
 {
-    const int n_axes = axes_of(n_spatial), skipped = n_axes - n_spatial;
+    const int n_axes = lg_onnx_spatial_axes(n_spatial), skipped = n_axes - n_spatial;
     lg_dims list;
     lego_status status = LEGO_OK;
 
@@ -103,7 +101,7 @@ done:
 static lego_status read_pads(int64_t pads[LG_MAX_PADS], const lg_onnx_node *node, int n_spatial, const lg_shape *in,
                              const int64_t *kernel, const int64_t *stride, const int64_t *dilation)
 {
-    const int n_axes = axes_of(n_spatial);
+    const int n_axes = lg_onnx_spatial_axes(n_spatial);
     ProtobufCBinaryData mode;
     lego_status status = LEGO_OK;
 
@@ -139,9 +137,9 @@ static lego_status read_conv_weights(int32_t weights[2], int64_t kernel[LG_MAX_A
     weights[0] = weights[1] = LG_NONE;
     LG_TRY(lg_onnx_weight_tensor(&tensor, node, 1, 2 + n_spatial));
     kernel[0] = 1;
-    memcpy(kernel + axes_of(n_spatial) - n_spatial, tensor->shape.dims + 2, (size_t)n_spatial * sizeof(*kernel));
+    memcpy(kernel + lg_onnx_spatial_axes(n_spatial) - n_spatial, tensor->shape.dims + 2, (size_t)n_spatial * sizeof(*kernel));
     LG_TRY(read_axes(wanted, node, n_spatial, "kernel_shape", 1, 1));
-    for (int i = 0; lg_onnx_attribute(node, "kernel_shape") && i < axes_of(n_spatial); i++)
+    for (int i = 0; lg_onnx_attribute(node, "kernel_shape") && i < lg_onnx_spatial_axes(n_spatial); i++)
         if (wanted[i] != kernel[i])
             LG_FAIL(LEGO_EFORMAT, "node '%s': kernel_shape says %lld, the weight has %lld", node->name,
                     (long long)wanted[i], (long long)kernel[i]);
@@ -167,7 +165,7 @@ static lego_status convert_conv(lg_onnx_node *node)
     int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(lg_onnx_enter_window(&x, &n_spatial, node));
     LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
     LG_TRY(read_axes(attrs.conv.stride, node, n_spatial, "strides", 1, 1));
     LG_TRY(read_axes(attrs.conv.dilation, node, n_spatial, "dilations", 1, 1));
@@ -175,7 +173,7 @@ static lego_status convert_conv(lg_onnx_node *node)
     LG_TRY(read_pads(attrs.conv.pads, node, n_spatial, lg_onnx_shape(node, x), kernel, attrs.conv.stride,
                      attrs.conv.dilation));
     LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV, &attrs, 1, &x, 2, weights));
-    LG_TRY(leave(node, y, n_spatial));
+    LG_TRY(lg_onnx_leave_window(node, y, n_spatial));
 done:
     return status;
 }
@@ -184,7 +182,7 @@ done:
 static lego_status read_transpose_pads(lg_conv_transpose_attrs *attrs, const lg_onnx_node *node, int n_spatial,
                                        const lg_shape *in, const int64_t *kernel)
 {
-    const int n_axes = axes_of(n_spatial);
+    const int n_axes = lg_onnx_spatial_axes(n_spatial);
     ProtobufCBinaryData mode;
     int64_t wanted[LG_MAX_AXES];
     int same, upper;
@@ -222,20 +220,20 @@ static lego_status convert_conv_transpose(lg_onnx_node *node)
     int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(lg_onnx_enter_window(&x, &n_spatial, node));
     LG_TRY(read_conv_weights(weights, kernel, node, n_spatial));
     LG_TRY(read_axes(conv->stride, node, n_spatial, "strides", 1, 1));
     LG_TRY(read_axes(conv->dilation, node, n_spatial, "dilations", 1, 1));
     LG_TRY(read_axes(conv->output_padding, node, n_spatial, "output_padding", 0, 0));
     LG_TRY(lg_onnx_int(&conv->groups, node, "group", 1));
     LG_TRY(read_transpose_pads(conv, node, n_spatial, lg_onnx_shape(node, x), kernel));
-    for (int i = 0; i < axes_of(n_spatial); i++)
+    for (int i = 0; i < lg_onnx_spatial_axes(n_spatial); i++)
         if (conv->output_padding[i] > 0 && conv->output_padding[i] >= conv->stride[i] &&
             conv->output_padding[i] >= conv->dilation[i])
             LG_FAIL(LEGO_EUNSUPPORTED, "output padding %lld, which neither stride nor dilation exceeds",
                     (long long)conv->output_padding[i]);
     LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_CONV_TRANSPOSE, &attrs, 1, &x, 2, weights));
-    LG_TRY(leave(node, y, n_spatial));
+    LG_TRY(lg_onnx_leave_window(node, y, n_spatial));
 done:
     return status;
 }
@@ -270,7 +268,7 @@ static lego_status convert_pool(lg_onnx_node *node)
     int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(lg_onnx_enter_window(&x, &n_spatial, node));
     if (!lg_onnx_attribute(node, "kernel_shape"))
         return lg_onnx_malformed(node, "kernel_shape is missing");
     LG_TRY(read_axes(pool->kernel, node, n_spatial, "kernel_shape", 1, 1));
@@ -284,7 +282,7 @@ static lego_status convert_pool(lg_onnx_node *node)
     pool->count_include_pad = kind == LG_OP_AVG_POOL && include != 0;
     LG_TRY(check_pool(kind, pool, lg_onnx_shape(node, x)));
     LG_TRY(lg_onnx_emit(&y, node, kind, &attrs, x));
-    LG_TRY(leave(node, y, n_spatial));
+    LG_TRY(lg_onnx_leave_window(node, y, n_spatial));
 done:
     return status;
 }
@@ -297,9 +295,9 @@ static lego_status convert_global_pool(lg_onnx_node *node)
     int n_spatial;
     lego_status status = LEGO_OK;
 
-    LG_TRY(enter(&x, &n_spatial, node));
+    LG_TRY(lg_onnx_enter_window(&x, &n_spatial, node));
     LG_TRY(lg_onnx_emit(&y, node, is_max ? LG_OP_ADAPTIVE_MAX_POOL : LG_OP_ADAPTIVE_AVG_POOL, &attrs, x));
-    LG_TRY(leave(node, y, n_spatial));
+    LG_TRY(lg_onnx_leave_window(node, y, n_spatial));
 done:
     return status;
 }
@@ -379,212 +377,21 @@ static lego_status convert_pad(lg_onnx_node *node)
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_text(&mode, node, "mode", "constant"));
-    if (!lg_onnx_text_is(&mode, "constant"))
-        LG_FAIL(LEGO_EUNSUPPORTED, "padding with mode '%.*s', 'constant' is supported",
-                (int)(mode.len > 32 ? 32 : mode.len), (const char *)mode.data);
     LG_TRY(lg_onnx_placed(&x, &place, node, 0));
     n_dims = place.shape.n_dims;
     LG_TRY(read_pads_of_axes(pads, node, n_dims));
+    if (!lg_onnx_text_is(&mode, "constant"))
+        return lg_onnx_pad_with_itself(node, pads, &mode);
     LG_TRY(lg_onnx_number(&attrs.pad.value, node, "value", 2, 11, 0.0));
     if (!pads_a_window(pads, &place))
         return lg_onnx_pad_anywhere(node, pads, attrs.pad.value);
-    LG_TRY(enter(&x, &n_spatial, node));
-    n_axes = axes_of(n_spatial);
+    LG_TRY(lg_onnx_enter_window(&x, &n_spatial, node));
+    n_axes = lg_onnx_spatial_axes(n_spatial);
     for (int side = 0; side < 2; side++)
         for (int axis = 2; axis < n_dims; axis++)
             attrs.pad.pads[side * n_axes + axis - n_dims + n_axes] = pads[side * n_dims + axis];
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_PAD, &attrs, x));
-    LG_TRY(leave(node, y, n_spatial));
-done:
-    return status;
-}
-
-/* --- resizing --- */
-
-typedef struct resize {
-    int n_spatial;                   /* axes of the file's value, in all lists */
-    int64_t in[LG_MAX_AXES], out[LG_MAX_AXES];
-    double scale[LG_MAX_AXES];       /* out / in, or as the file gives it */
-    ProtobufCBinaryData coordinates; /* coordinate_transformation_mode */
-    ProtobufCBinaryData rounding;    /* nearest_mode */
-} resize;
-
-/* The place in the input that element `i` of the output reads (ONNX, Resize); NaN for an unknown mode. */
-static double place_of(const resize *r, int axis, int64_t i)
-{
-    const double x = (double)i, in = (double)r->in[axis], scale = r->scale[axis];
-    const double out = scale * in; /* the standard's reference does not round it, r->out does */
-
-    if (lg_onnx_text_is(&r->coordinates, "asymmetric"))
-        return x / scale;
-    if (lg_onnx_text_is(&r->coordinates, "half_pixel"))
-        return (x + 0.5) / scale - 0.5;
-    if (lg_onnx_text_is(&r->coordinates, "pytorch_half_pixel"))
-        return out > 1.0 ? (x + 0.5) / scale - 0.5 : 0.0;
-    if (lg_onnx_text_is(&r->coordinates, "align_corners"))
-        return out != 1.0 ? x * (in - 1.0) / (out - 1.0) : 0.0;
-    return NAN;
-}
-
-static double round_place(const resize *r, double place)
-{
-    if (lg_onnx_text_is(&r->rounding, "floor"))
-        return floor(place);
-    if (lg_onnx_text_is(&r->rounding, "ceil"))
-        return ceil(place);
-    if (lg_onnx_text_is(&r->rounding, "round_prefer_floor"))
-        return ceil(place - 0.5);
-    return lg_onnx_text_is(&r->rounding, "round_prefer_ceil") ? floor(place + 0.5) : NAN;
-}
-
-static double clamp(double place, int64_t extent)
-{
-    return place < 0.0 ? 0.0 : place > (double)(extent - 1) ? (double)(extent - 1) : place;
-}
-
-/* Whether our op, in this mode, reads the places that the file's reads (ops/upsample.c has the definitions). */
-static int reads_the_same(const resize *r, int mode, int align_corners)
-{
-    for (int axis = 0; axis < r->n_spatial; axis++)
-        for (int64_t i = 0; i < r->out[axis]; i++) {
-            const double theirs = place_of(r, axis, i);
-            const double in = (double)r->in[axis], out = (double)r->out[axis];
-            double ours;
-
-            if (mode == LG_UPSAMPLE_NEAREST) {
-                if (clamp(round_place(r, theirs), r->in[axis]) == (double)(i * r->in[axis] / r->out[axis]))
-                    continue;
-                return 0;
-            }
-            if (align_corners)
-                ours = out > 1.0 ? (double)i * (in - 1.0) / (out - 1.0) : 0.0;
-            else
-                ours = ((double)i + 0.5) * in / out - 0.5;
-            if (!(fabs(clamp(theirs, r->in[axis]) - clamp(ours, r->in[axis])) <= 1e-6))
-                return 0;
-        }
-    return 1;
-}
-
-static lego_status emit_resize(lg_onnx_node *node, const resize *r, const ProtobufCBinaryData *mode, int32_t x)
-{
-    lg_attrs attrs = lg_onnx_defaults(LG_OP_UPSAMPLE);
-    int32_t y;
-    int found = 0;
-    lego_status status = LEGO_OK;
-
-    attrs.upsample.mode = lg_onnx_text_is(mode, "nearest") ? LG_UPSAMPLE_NEAREST : LG_UPSAMPLE_BILINEAR;
-    if (!lg_onnx_text_is(mode, "nearest") && !lg_onnx_text_is(mode, "linear"))
-        LG_FAIL(LEGO_EUNSUPPORTED, "resizing with mode '%.*s', 'nearest' and 'linear' are supported",
-                (int)(mode->len > 32 ? 32 : mode->len), (const char *)mode->data);
-    for (int i = 0; i < r->n_spatial; i++) {
-        if (r->out[i] < 1 || r->out[i] > MAX_RESIZED || r->in[i] > MAX_RESIZED)
-            LG_FAIL(LEGO_EUNSUPPORTED, "resizing %lld to %lld, 1 to %d are possible", (long long)r->in[i],
-                    (long long)r->out[i], MAX_RESIZED);
-        attrs.upsample.size[axes_of(r->n_spatial) - r->n_spatial + i] = r->out[i];
-    }
-    for (int align = 0; !found && align <= (attrs.upsample.mode == LG_UPSAMPLE_BILINEAR); align++) {
-        attrs.upsample.align_corners = align;
-        found = reads_the_same(r, attrs.upsample.mode, align);
-    }
-    if (!found)
-        LG_FAIL(LEGO_EUNSUPPORTED,
-                "coordinate mode '%.*s' with these extents reads other places than torch's interpolate() does",
-                (int)(r->coordinates.len > 32 ? 32 : r->coordinates.len), (const char *)r->coordinates.data);
-    LG_TRY(lg_onnx_emit(&y, node, LG_OP_UPSAMPLE, &attrs, x));
-    LG_TRY(leave(node, y, r->n_spatial));
-done:
-    return status;
-}
-
-/* Sizes (N,C,...) or scales, of which those of batch and channels must keep them. */
-static lego_status read_scales(resize *r, const lg_onnx_node *node, int index, const char *attribute)
-{
-    const lg_onnx_value *value = index >= 0 ? lg_onnx_input(node, index) : NULL;
-    const Onnx__AttributeProto *list = attribute ? lg_onnx_attribute(node, attribute) : NULL;
-    const int64_t n = list ? (int64_t)list->n_floats : value && value->is_constant ? lg_tensor_count(&value->constant)
-                                                                                   : 0;
-
-    if (n != 2 + r->n_spatial)
-        return lg_onnx_unsupported("scales must be constants, one for each of %d axes", 2 + r->n_spatial);
-    for (int i = 0; i < n; i++) {
-        const double scale = list ? (double)list->floats[i] : lg_onnx_element(&value->constant, i);
-
-        if (i < 2 && scale != 1.0)
-            return lg_onnx_unsupported("a scale of %g for axis %d; rows and columns can be resized", scale, i);
-        if (!(scale > 0.0 && scale <= (double)MAX_RESIZED))
-            return lg_onnx_unsupported("a scale of %g", scale);
-        if (i < 2)
-            continue;
-        r->scale[i - 2] = scale;
-        r->out[i - 2] = (int64_t)floor((double)r->in[i - 2] * scale);
-    }
-    return LEGO_OK;
-}
-
-static lego_status read_sizes(resize *r, const lg_onnx_node *node, int index, const lg_shape *in)
-{
-    lg_dims sizes;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(lg_onnx_constant_ints(&sizes, node, index));
-    if (sizes.n != 2 + r->n_spatial)
-        return lg_onnx_unsupported("sizes must be constants, one for each of %d axes", 2 + r->n_spatial);
-    if (sizes.dims[0] != node->import->batch || sizes.dims[1] != in->dims[1])
-        LG_FAIL(LEGO_EUNSUPPORTED, "sizes that change the batch or the channels");
-    for (int i = 0; i < r->n_spatial; i++) {
-        r->out[i] = sizes.dims[2 + i];
-        r->scale[i] = (double)r->out[i] / (double)r->in[i];
-    }
-done:
-    return status;
-}
-
-static int is_given(const lg_onnx_node *node, int index)
-{
-    const lg_onnx_value *value = lg_onnx_input(node, index);
-
-    return value && !(value->is_constant && lg_tensor_count(&value->constant) == 0);
-}
-
-static lego_status convert_resize(lg_onnx_node *node)
-{
-    const int64_t opset = node->import->opset;
-    const int is_upsample = strcmp(node->proto->op_type, "Upsample") == 0;
-    static const char *const refused[] = { "exclude_outside", "antialias" };
-    ProtobufCBinaryData mode, policy;
-    const lg_shape *in;
-    resize r;
-    int64_t flag;
-    int32_t x;
-    lego_status status = LEGO_OK;
-
-    LG_TRY(enter(&x, &r.n_spatial, node));
-    in = lg_onnx_shape(node, x);
-    memcpy(r.in, in->dims + in->n_dims - r.n_spatial, (size_t)r.n_spatial * sizeof(*r.in));
-    LG_TRY(lg_onnx_text(&mode, node, "mode", "nearest"));
-    if (is_upsample || opset < 11) { /* coordinates and rounding were not said */
-        LG_TRY(lg_onnx_text(&r.coordinates, node, "coordinate_transformation_mode", "asymmetric"));
-        LG_TRY(lg_onnx_text(&r.rounding, node, "nearest_mode", "floor"));
-        LG_TRY(read_scales(&r, node, is_upsample && opset < 9 ? -1 : 1, is_upsample && opset < 9 ? "scales" : NULL));
-        LG_TRY(emit_resize(node, &r, &mode, x));
-        goto done;
-    }
-    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-        LG_TRY(lg_onnx_int(&flag, node, refused[i], 0));
-        if (flag)
-            LG_FAIL(LEGO_EUNSUPPORTED, "%s is set; export without it", refused[i]);
-    }
-    LG_TRY(lg_onnx_text(&r.coordinates, node, "coordinate_transformation_mode", "half_pixel"));
-    LG_TRY(lg_onnx_text(&r.rounding, node, "nearest_mode", "round_prefer_floor"));
-    LG_TRY(lg_onnx_text(&policy, node, "keep_aspect_ratio_policy", "stretch"));
-    if (lg_onnx_attribute(node, "axes") || !lg_onnx_text_is(&policy, "stretch"))
-        LG_FAIL(LEGO_EUNSUPPORTED, "axes or keep_aspect_ratio_policy are set; give the sizes of all axes");
-    if (is_given(node, 3))
-        LG_TRY(read_sizes(&r, node, 3, in));
-    else
-        LG_TRY(read_scales(&r, node, 2, NULL));
-    LG_TRY(emit_resize(node, &r, &mode, x));
+    LG_TRY(lg_onnx_leave_window(node, y, n_spatial));
 done:
     return status;
 }
@@ -597,7 +404,5 @@ const lg_onnx_op lg_onnx_spatial_ops[] = {
     { "GlobalMaxPool", convert_global_pool },
     { "MaxPool", convert_pool },
     { "Pad", convert_pad },
-    { "Resize", convert_resize },
-    { "Upsample", convert_resize },
     { NULL, NULL },
 };

@@ -49,7 +49,7 @@ try import folder.onnx -o m.safetensors
 echo "-- graphs"
 onnx_model future.onnx 99 "$x$relu"
 try import future.onnx -o m.safetensors
-onnx_model unknown.onnx 13 "$x$(onnx_node Sinh first a x)$(onnx_node Relu fine b a)$(onnx_node Det second y b)"
+onnx_model unknown.onnx 13 "$x$(onnx_node TopK first a x)$(onnx_node Relu fine b a)$(onnx_node Det second y b)"
 try import unknown.onnx -o m.safetensors
 onnx_model cycle.onnx 13 "$x$(onnx_node Relu first a b)$(onnx_node Relu second b a)$(onnx_node Relu third y b)"
 try import cycle.onnx -o m.safetensors

@@ -44,4 +44,3 @@ echo "-- out again"
 cmp m.safetensors again.safetensors
 try bench again.safetensors --samples 3
 try eval again.safetensors --data fashion-mnist
-try train again.safetensors --data fashion-mnist -o trained.safetensors
