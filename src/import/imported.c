@@ -71,3 +71,22 @@ lego_status lg_imported_check(lg_graph **graph, const char *path)
         status = lg_imported_widen(graph);
     return status == LEGO_EINVAL ? lg_error(LEGO_EFORMAT, "%s: %s", path, lego_last_error()) : status;
 }
+
+int lg_imported_plane(lg_dims *order, lg_dims *plane, const lg_shape *in, unsigned axes)
+{
+    int is_moved = 0;
+
+    order->n = 0;
+    *plane = (lg_dims){ 3, { 1, 1, 1 } };
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (int axis = 1; axis < in->n_dims; axis++) {
+            if ((axes >> axis & 1) != pass)
+                continue;
+            is_moved |= order->n + 1 != axis;
+            order->dims[order->n++] = axis;
+            plane->dims[2 * pass] *= in->dims[axis]; /* a value's elements are countable */
+        }
+    if (in->n_dims == 4 && axes == 0xcu)
+        plane->n = 0;
+    return is_moved;
+}

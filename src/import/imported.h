@@ -2,7 +2,7 @@
 #ifndef LG_IMPORT_IMPORTED_H
 #define LG_IMPORT_IMPORTED_H
 
-#include "graph/graph.h"
+#include "graph/ops.h"
 #include "legodnn/import.h"
 
 /* A graph called `name`; NULL: as the file is, without folder and ending. */
@@ -17,5 +17,10 @@ lego_status lg_imported_check(lg_graph **graph, const char *path);
 /* widen.c: a graph that computes the same, in which values over one spatial axis stay images between the layers that slide
  * over them. */
 lego_status lg_imported_widen(lg_graph **graph);
+
+/* How the axes of the bits become the places (1,n) of a plane, over which a pool takes the largest element: the order of all
+ * axes with those last, and the shape to give then, (channels,1,n); n = 0: they are the places of an image already. Returns
+ * whether the order moves anything. */
+int lg_imported_plane(lg_dims *order, lg_dims *plane, const lg_shape *in, unsigned axes);
 
 #endif

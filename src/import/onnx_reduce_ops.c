@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "graph/ops/common.h"
+#include "import/imported.h"
 
 typedef struct reduction {
     const char *type;
@@ -30,26 +31,16 @@ static lego_status emit_square(int32_t *out, lg_onnx_node *node, int32_t x)
 /* The largest element over the axes of the bits, to this shape (without the batch). */
 static lego_status emit_largest(int32_t *out, lg_onnx_node *node, int32_t x, unsigned reduced, const lg_dims *shape)
 {
-    const lg_shape in = *lg_onnx_shape(node, x);
     lg_attrs order = lg_onnx_defaults(LG_OP_PERMUTE), pool = lg_onnx_defaults(LG_OP_ADAPTIVE_MAX_POOL);
-    lg_dims flat = { 3, { 1, 1, 1 } };
-    int is_moved = 0;
+    lg_dims plane;
+    int is_moved;
     lego_status status = LEGO_OK;
 
-    order.permute.order.n = 0;
-    for (unsigned pass = 0; pass < 2; pass++)
-        for (int axis = 1; axis < in.n_dims; axis++) {
-            if ((reduced >> axis & 1) != pass)
-                continue;
-            is_moved |= order.permute.order.n + 1 != axis;
-            order.permute.order.dims[order.permute.order.n++] = axis;
-            flat.dims[2 * pass] = lg_mul_sat(flat.dims[2 * pass], in.dims[axis]);
-        }
-    if (in.n_dims != 4 || reduced != 0xcu) { /* not the places of an image, which a pool takes as they are */
-        if (is_moved)
-            LG_TRY(lg_onnx_emit(&x, node, LG_OP_PERMUTE, &order, x));
-        LG_TRY(lg_onnx_emit_reshape(&x, node, x, &flat));
-    }
+    is_moved = lg_imported_plane(&order.permute.order, &plane, lg_onnx_shape(node, x), reduced);
+    if (is_moved)
+        LG_TRY(lg_onnx_emit(&x, node, LG_OP_PERMUTE, &order, x));
+    if (plane.n > 0)
+        LG_TRY(lg_onnx_emit_reshape(&x, node, x, &plane));
     pool.adaptive_pool.size[0] = pool.adaptive_pool.size[1] = 1;
     LG_TRY(lg_onnx_emit(&x, node, LG_OP_ADAPTIVE_MAX_POOL, &pool, x));
     LG_TRY(lg_onnx_emit_reshape(out, node, x, shape));

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "graph/ops/common.h"
+#include "import/pad_runs.h"
 
 static lego_status convert_identity(lg_onnx_node *node)
 {
@@ -563,6 +564,61 @@ lego_status lg_onnx_pad_anywhere(lg_onnx_node *node, const int64_t *pads, double
         if (n > 1)
             LG_TRY(lg_onnx_emit_full(&x, node, LG_OP_CONCAT, &attrs, n, parts + (parts[0] == LG_NONE), 0, NULL));
         place.shape.dims[axis] += pads[axis] + pads[place.shape.n_dims + axis];
+    }
+    LG_TRY(lg_onnx_finish_placed(node, 0, x, &place));
+done:
+    return status;
+}
+
+/* One axis of x, padded with its own elements. */
+static lego_status emit_padded(int32_t *out, lg_onnx_node *node, int32_t x, int64_t axis, lg_pad_mode mode,
+                               int64_t extent, const int64_t pads[2])
+{
+    lg_attrs join = lg_onnx_defaults(LG_OP_CONCAT), cut = lg_onnx_defaults(LG_OP_SLICE);
+    lg_pad_run runs[LG_MOST_PAD_RUNS];
+    int32_t parts[LG_MOST_PAD_RUNS];
+    int n;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_pad_runs(runs, &n, mode, extent, pads));
+    join.axis.axis = cut.slice.axis = axis;
+    for (int i = 0; i < n; i++) {
+        parts[i] = x;
+        if (runs[i].n == extent && runs[i].step == 1)
+            continue;
+        cut.slice.start = runs[i].start;
+        cut.slice.end = runs[i].start + runs[i].n * runs[i].step;
+        cut.slice.step = runs[i].step;
+        LG_TRY(lg_onnx_emit(&parts[i], node, LG_OP_SLICE, &cut, x));
+    }
+    LG_TRY(lg_onnx_emit_full(out, node, LG_OP_CONCAT, &join, n, parts, 0, NULL));
+done:
+    return status;
+}
+
+lego_status lg_onnx_pad_with_itself(lg_onnx_node *node, const int64_t *pads, const ProtobufCBinaryData *mode)
+{
+    static const char *const names[] = { [LG_PAD_REFLECT] = "reflect", [LG_PAD_EDGE] = "edge", [LG_PAD_WRAP] = "wrap" };
+    size_t m = 0;
+    lg_place place;
+    int32_t x;
+    lego_status status = LEGO_OK;
+
+    while (m < sizeof(names) / sizeof(names[0]) && !lg_onnx_text_is(mode, names[m]))
+        m++;
+    if (m == sizeof(names) / sizeof(names[0]))
+        LG_FAIL(LEGO_EUNSUPPORTED, "padding with mode '%.*s', 'constant', 'reflect', 'edge' and 'wrap' are supported",
+                (int)(mode->len > 32 ? 32 : mode->len), (const char *)mode->data);
+    LG_TRY(lg_onnx_placed(&x, &place, node, 0));
+    for (int dim = 0; dim < place.shape.n_dims; dim++) {
+        const int64_t both[2] = { pads[dim], pads[place.shape.n_dims + dim] };
+        int64_t axis;
+
+        if (both[0] == 0 && both[1] == 0)
+            continue;
+        LG_TRY(lg_onnx_place_axis(&axis, &place, dim, "it would pad"));
+        LG_TRY(emit_padded(&x, node, x, axis, (lg_pad_mode)m, place.shape.dims[dim], both));
+        place.shape.dims[dim] += both[0] + both[1];
     }
     LG_TRY(lg_onnx_finish_placed(node, 0, x, &place));
 done:

@@ -117,6 +117,8 @@ lego_status lg_script_emit_concat(int32_t *y, lg_script_at *at, int32_t n, const
 lego_status lg_script_finish_placed(lg_script_at *at, int i, int32_t value, const lg_place *place);
 /* The same, with the batch in front. */
 lego_status lg_script_finish(lg_script_at *at, int i, int32_t value);
+/* LEGO_EUNSUPPORTED if output 1, the places that a maximum was found at, is used. */
+lego_status lg_script_refuse_indices(const lg_script_at *at);
 /* All of a converter whose operator is one op of one value, element by element: argument 0 through it is output 0. */
 lego_status lg_script_give_unary(lg_script_at *at, lg_op_kind kind, const lg_attrs *attrs);
 /* ... and whose operator is nothing in a graph: output 0 is argument 0. */

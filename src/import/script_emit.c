@@ -665,3 +665,10 @@ lego_status lg_script_give_window(lg_script_at *at, lg_op_kind kind, const lg_at
 done:
     return status;
 }
+
+lego_status lg_script_refuse_indices(const lg_script_at *at)
+{
+    if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
+        return lg_script_unsupported("its indices are used (max_unpool2d, gather ...): graphs hold float32 values only");
+    return LEGO_OK;
+}

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "import/imported.h"
+
 #define LARGEST 3.4028234663852886e38 /* of float32 */
 
 #define PLAIN_UNARY(name, KIND)                               \
@@ -228,24 +230,6 @@ static lego_status convert_div(lg_script_at *at)
     return binary(at, LG_OP_DIV, -1, 0);
 }
 
-/* Of two values; over axes they are other operators, which have more arguments or one alone. */
-static lego_status give_extreme(lg_script_at *at, lg_op_kind kind)
-{
-    if (at->node->n_args != 2 || !lg_script_tensor_of(at, 1))
-        return lg_script_unsupported("a reduction; amax and amin over axes are supported");
-    return binary(at, kind, -1, 0);
-}
-
-static lego_status convert_min(lg_script_at *at)
-{
-    return give_extreme(at, LG_OP_MIN);
-}
-
-static lego_status convert_max(lg_script_at *at)
-{
-    return give_extreme(at, LG_OP_MAX);
-}
-
 static lego_status convert_neg(lg_script_at *at)
 {
     lg_place place;
@@ -377,33 +361,76 @@ done:
     return status;
 }
 
-/* mean(x, axes, keepdim, dtype); of a sum times the number of elements */
-static lego_status give_mean(lg_script_at *at, int is_sum)
+typedef enum reduction { REDUCE_MEAN, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN } reduction;
+static const char *const reduction_names[] = { "mean", "sum", "maximum", "minimum" };
+
+/* x times a number. */
+static lego_status emit_scaled(int32_t *y, lg_script_at *at, int32_t x, double factor)
+{
+    int32_t values[2] = { x };
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_scalar(&values[1], at, factor, lg_script_shape(at, x)->n_dims));
+    LG_TRY(lg_script_emit(y, at, LG_OP_MUL, NULL, 2, values, 0, NULL));
+done:
+    return status;
+}
+
+/* The largest element over the axes of the bits, to this shape: a pool over all places. */
+static lego_status emit_largest(int32_t *y, lg_script_at *at, int32_t x, unsigned axes, const lg_shape *shape)
+{
+    lg_attrs order = lg_script_defaults(LG_OP_PERMUTE), pool = lg_script_defaults(LG_OP_ADAPTIVE_MAX_POOL);
+    lg_attrs form = lg_script_defaults(LG_OP_RESHAPE);
+    lego_status status = LEGO_OK;
+
+    if (lg_imported_plane(&order.permute.order, &form.reshape.shape, lg_script_shape(at, x), axes))
+        LG_TRY(lg_script_emit_unary(&x, at, LG_OP_PERMUTE, &order, x));
+    if (form.reshape.shape.n > 0)
+        LG_TRY(lg_script_emit_unary(&x, at, LG_OP_RESHAPE, &form, x));
+    pool.adaptive_pool.size[0] = pool.adaptive_pool.size[1] = 1;
+    LG_TRY(lg_script_emit_unary(&x, at, LG_OP_ADAPTIVE_MAX_POOL, &pool, x));
+    form.reshape.shape.n = shape->n_dims - 1;
+    for (int i = 1; i < shape->n_dims; i++)
+        form.reshape.shape.dims[i - 1] = shape->dims[i];
+    LG_TRY(lg_script_emit_unary(y, at, LG_OP_RESHAPE, &form, x));
+done:
+    return status;
+}
+
+/* mean, sum, amax, amin(x, axes, keepdim), of a sum the mean times the number of elements; max, min(x, axis, keepdim) */
+static lego_status give_reduction(lg_script_at *at, reduction kind)
 {
     lg_attrs attrs = lg_script_defaults(LG_OP_MEAN);
     const lg_script_arg *axes = lg_script_argument(at, 1);
     const lg_script_tensor *x = lg_script_tensor_of(at, 0);
+    const char *name = reduction_names[kind];
+    int64_t list[LEGO_MAX_DIMS];
     lg_place from, to;
-    unsigned reduced = 0;
+    lg_shape shape;
+    unsigned reduced = 0, in_graph = 0;
     int64_t keep = 0;
     double n = 1.0;
-    int32_t value, values[2], y;
+    int32_t value, y;
+    int n_axes;
     lego_status status = LEGO_OK;
 
-    if (!x || axes->type != LG_SCRIPT_INTS || axes->n < 1 || axes->n > LEGO_MAX_DIMS)
-        LG_FAIL(LEGO_EUNSUPPORTED, "a %s over everything, the batch included", is_sum ? "sum" : "mean");
+    LG_TRY(lg_script_refuse_indices(at));
+    n_axes = axes->type == LG_SCRIPT_INTS ? (int)axes->n : axes->type == LG_SCRIPT_INT ? 1 : 0;
+    if (!x || n_axes < 1 || n_axes > LEGO_MAX_DIMS)
+        LG_FAIL(LEGO_EUNSUPPORTED, "a %s over everything, the batch included", name);
+    LG_TRY(lg_script_ints(list, at, 1, n_axes));
     LG_TRY(lg_script_placed(&value, &from, at, 0));
     LG_TRY(lg_script_int(&keep, at, 2));
     attrs.mean.keep = keep != 0;
-    attrs.mean.axes.n = axes->n;
-    for (int i = 0; i < axes->n; i++) {
-        const int64_t dim = axes->ints[i] < 0 ? axes->ints[i] + x->n_dims : axes->ints[i];
+    attrs.mean.axes.n = n_axes;
+    for (int i = 0; i < n_axes; i++) {
+        const int64_t dim = list[i] < 0 ? list[i] + x->n_dims : list[i];
 
         if (dim < 0 || dim >= x->n_dims || lg_place_axis(&from, (int)dim) == 0)
-            LG_FAIL(LEGO_EUNSUPPORTED, "a %s over axis %lld, which holds the batch", is_sum ? "sum" : "mean",
-                    (long long)dim);
+            LG_FAIL(LEGO_EUNSUPPORTED, "a %s over axis %lld, which holds the batch", name, (long long)dim);
         attrs.mean.axes.dims[i] = lg_place_axis(&from, (int)dim);
         reduced |= 1u << dim;
+        in_graph |= 1u << attrs.mean.axes.dims[i];
         n *= (double)x->dims[dim];
     }
     to = from;
@@ -414,12 +441,15 @@ static lego_status give_mean(lg_script_at *at, int is_sum)
         if (keep || !(reduced >> i & 1))
             to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
     }
-    LG_TRY(lg_script_emit_unary(&y, at, LG_OP_MEAN, &attrs, value));
-    if (is_sum) {
-        values[0] = y;
-        LG_TRY(lg_script_scalar(&values[1], at, n, lg_place_graph_shape(&to).n_dims));
-        LG_TRY(lg_script_emit(&y, at, LG_OP_MUL, NULL, 2, values, 0, NULL));
-    }
+    shape = lg_place_graph_shape(&to);
+    if (kind == REDUCE_MIN)
+        LG_TRY(emit_scaled(&value, at, value, -1.0));
+    if (kind == REDUCE_MAX || kind == REDUCE_MIN)
+        LG_TRY(emit_largest(&y, at, value, in_graph, &shape));
+    else
+        LG_TRY(lg_script_emit_unary(&y, at, LG_OP_MEAN, &attrs, value));
+    if (kind == REDUCE_SUM || kind == REDUCE_MIN)
+        LG_TRY(emit_scaled(&y, at, y, kind == REDUCE_SUM ? n : -1.0));
     LG_TRY(lg_script_finish_placed(at, 0, y, &to));
 done:
     return status;
@@ -427,12 +457,33 @@ done:
 
 static lego_status convert_mean(lg_script_at *at)
 {
-    return give_mean(at, 0);
+    return give_reduction(at, REDUCE_MEAN);
 }
 
 static lego_status convert_sum(lg_script_at *at)
 {
-    return give_mean(at, 1);
+    return give_reduction(at, REDUCE_SUM);
+}
+
+static lego_status convert_amax(lg_script_at *at)
+{
+    return give_reduction(at, REDUCE_MAX);
+}
+
+static lego_status convert_amin(lg_script_at *at)
+{
+    return give_reduction(at, REDUCE_MIN);
+}
+
+/* Of two values, or over an axis; what says where it was, the second output, must be unused. */
+static lego_status convert_min(lg_script_at *at)
+{
+    return lg_script_tensor_of(at, 1) ? binary(at, LG_OP_MIN, -1, 0) : give_reduction(at, REDUCE_MIN);
+}
+
+static lego_status convert_max(lg_script_at *at)
+{
+    return lg_script_tensor_of(at, 1) ? binary(at, LG_OP_MAX, -1, 0) : give_reduction(at, REDUCE_MAX);
 }
 
 const lg_script_op lg_script_math_ops[] = {
@@ -493,6 +544,8 @@ const lg_script_op lg_script_math_ops[] = {
 #define FUNCTION(KIND, name) { #name, convert_##name },
     LG_FUNCTIONS(FUNCTION)
 #undef FUNCTION
+    { "amax", convert_amax },
+    { "amin", convert_amin },
     { "mean", convert_mean },
     { "sum", convert_sum },
     { NULL, NULL },

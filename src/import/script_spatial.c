@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "import/pad_runs.h"
+
 /* --- pools --- */
 
 /* Kernel and stride (left out: as the kernel), arguments 1 and 2, padding, argument 3. */
@@ -41,8 +43,7 @@ static lego_status convert_max_pool(lg_script_at *at)
     LG_TRY(lg_script_axes(attrs.pool.dilation, at, 4, n_spatial, 1));
     LG_TRY(lg_script_int(&ceil_mode, at, 5));
     attrs.pool.ceil_mode = ceil_mode != 0;
-    if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
-        LG_FAIL(LEGO_EUNSUPPORTED, "its indices are used (max_unpool2d, gather ...): graphs hold float32 values only");
+    LG_TRY(lg_script_refuse_indices(at));
     LG_TRY(lg_script_give_window(at, LG_OP_MAX_POOL, &attrs));
 done:
     return status;
@@ -124,9 +125,12 @@ static lego_status convert_adaptive_avg_pool(lg_script_at *at)
 
 static lego_status convert_adaptive_max_pool(lg_script_at *at)
 {
-    if (at->node->n_outputs > 1 && at->import->is_needed[at->node->outputs[1]])
-        return lg_script_unsupported("its indices are used (max_unpool2d, gather ...): graphs hold float32 values only");
-    return adaptive(at, LG_OP_ADAPTIVE_MAX_POOL);
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_script_refuse_indices(at));
+    LG_TRY(adaptive(at, LG_OP_ADAPTIVE_MAX_POOL));
+done:
+    return status;
 }
 
 /* --- resizing and padding --- */
@@ -251,6 +255,57 @@ static lego_status convert_constant_pad(lg_script_at *at)
     return status == LEGO_OK ? emit_pad(at, value) : status;
 }
 
+/* One axis of x, padded with its own elements. */
+static lego_status emit_padded(int32_t *y, lg_script_at *at, int32_t x, int64_t axis, lg_pad_mode mode, const int64_t pads[2])
+{
+    const int64_t extent = lg_script_shape(at, x)->dims[axis];
+    lg_attrs cut = lg_script_defaults(LG_OP_SLICE);
+    lg_pad_run runs[LG_MOST_PAD_RUNS];
+    int32_t parts[LG_MOST_PAD_RUNS];
+    int n;
+    lego_status status = LEGO_OK;
+
+    LG_TRY(lg_pad_runs(runs, &n, mode, extent, pads));
+    cut.slice.axis = axis;
+    for (int i = 0; i < n; i++) {
+        parts[i] = x;
+        if (runs[i].n == extent && runs[i].step == 1)
+            continue;
+        cut.slice.start = runs[i].start;
+        cut.slice.end = runs[i].start + runs[i].n * runs[i].step;
+        cut.slice.step = runs[i].step;
+        LG_TRY(lg_script_emit_unary(&parts[i], at, LG_OP_SLICE, &cut, x));
+    }
+    LG_TRY(lg_script_emit_concat(y, at, n, parts, axis));
+done:
+    return status;
+}
+
+/* Pads count from the last axis on. */
+static lego_status pad_with_itself(lg_script_at *at, const char *mode)
+{
+    static const char *const names[] = { [LG_PAD_REFLECT] = "reflect", [LG_PAD_EDGE] = "replicate", [LG_PAD_WRAP] = "circular" };
+    const lg_script_arg *pads = lg_script_argument(at, 1);
+    int64_t m = 0, n_dims;
+    int32_t y;
+    lego_status status = LEGO_OK;
+
+    while (m < 3 && strcmp(mode, names[m]) != 0)
+        m++;
+    if (m == 3)
+        LG_FAIL(LEGO_EUNSUPPORTED, "padding mode '%.40s'; constant, reflect, replicate and circular are supported", mode);
+    LG_TRY(lg_script_input(&y, at, 0));
+    n_dims = lg_script_shape(at, y)->n_dims;
+    if (pads->type != LG_SCRIPT_INTS || pads->n % 2 != 0 || pads->n / 2 >= n_dims)
+        LG_FAIL(LEGO_EUNSUPPORTED, "pads of the batch");
+    for (int64_t k = 0; k < pads->n / 2; k++)
+        if (pads->ints[2 * k] != 0 || pads->ints[2 * k + 1] != 0)
+            LG_TRY(emit_padded(&y, at, y, n_dims - 1 - k, (lg_pad_mode)m, &pads->ints[2 * k]));
+    LG_TRY(lg_script_finish(at, 0, y));
+done:
+    return status;
+}
+
 /* pad(x, pads, mode, value) */
 static lego_status convert_pad(lg_script_at *at)
 {
@@ -258,14 +313,23 @@ static lego_status convert_pad(lg_script_at *at)
     double value = 0.0;
     lego_status status = LEGO_OK;
 
-    if (mode->type != LG_SCRIPT_TEXT || strcmp(mode->text, "constant") != 0)
-        return lg_script_unsupported("padding mode '%.40s'; 'constant' is supported",
-                                     mode->type == LG_SCRIPT_TEXT ? mode->text : "?");
+    if (mode->type == LG_SCRIPT_TEXT && strcmp(mode->text, "constant") != 0)
+        return pad_with_itself(at, mode->text);
     if (!lg_script_is_none(at, 3))
         LG_TRY(lg_script_number(&value, at, 3));
     LG_TRY(emit_pad(at, value));
 done:
     return status;
+}
+
+static lego_status convert_reflection_pad(lg_script_at *at)
+{
+    return pad_with_itself(at, "reflect");
+}
+
+static lego_status convert_replication_pad(lg_script_at *at)
+{
+    return pad_with_itself(at, "replicate");
 }
 
 const lg_script_op lg_script_spatial_ops[] = {
@@ -292,5 +356,11 @@ const lg_script_op lg_script_spatial_ops[] = {
     { "upsample_trilinear3d", convert_upsample_linear },
     { "constant_pad_nd", convert_constant_pad },
     { "pad", convert_pad },
+    { "reflection_pad1d", convert_reflection_pad },
+    { "reflection_pad2d", convert_reflection_pad },
+    { "reflection_pad3d", convert_reflection_pad },
+    { "replication_pad1d", convert_replication_pad },
+    { "replication_pad2d", convert_replication_pad },
+    { "replication_pad3d", convert_replication_pad },
     { NULL, NULL },
 };

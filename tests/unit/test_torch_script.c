@@ -67,6 +67,13 @@ static const script_case cases[] = {
       "    z = z + torch.reciprocal(y + 2.0) + torch.erf(x) + torch.pow(torch.abs(x) + 0.1, 1.5)\n"
       "    return z + torch.sign(x) + torch.floor(x) + torch.ceil(x) * torch.round(x)",
       "", { 4, 5 }, "acos asin atanh atan asinh acosh sin cos tan sinh cosh exp log sqrt reciprocal erf pow sign floor" },
+    { "extremes over axes",
+      "y = torch.amax(x, [1, 3], True) + torch.amin(x, [2, 3]).unsqueeze(-1).unsqueeze(-1)\n"
+      "    return y * torch.max(x, 1, True)[0] - torch.min(x, -1)[0].unsqueeze(3)",
+      "", { 4, 5, 6 }, "adaptive_max_pool" },
+    { "paddings",
+      "y = torch.reflection_pad2d(x, [2, 1, 1, 3]) + torch.replication_pad2d(x, [0, 3, 2, 2])\n"
+      "    return y * torch.reflection_pad2d(x, [3, 0, 4, 0])", "", { 3, 5, 6 }, "slice concat" },
     { "minimum and maximum", "return torch.minimum(torch.max(x, self.c), torch.maximum(x * 0.5, x))", "c:1,5", { 4, 5 },
       "min max" },
     { "arithmetic",
