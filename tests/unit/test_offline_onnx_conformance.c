@@ -225,8 +225,11 @@ static int add_to_zeros(Onnx__GraphProto *graph, const char *folder)
     Onnx__TensorProto *want = load_tensor(folder, "output", 0);
     Onnx__AttributeProto *to;
 
-    if (!want || want->n_dims < 1 || first->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+    if (!want || want->n_dims < 1 || first->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+        if (want)
+            onnx__tensor_proto__free_unpacked(want, NULL);
         return 0;
+    }
     input = calloc(1, sizeof(*input));
     onnx__value_info_proto__init(input);
     input->name = strdup("zeros");
