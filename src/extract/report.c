@@ -6,17 +6,11 @@
 #include "extract/extract.h"
 #include "graph/ops.h"
 
-/* The axis along which a layer's channels lie in its input and output. */
-static int channel_axis(const lg_graph *graph, const lg_node *node, int32_t value)
-{
-    return node->op->kind == LG_OP_LINEAR ? graph->values[value].shape.n_dims - 1 : 1;
-}
-
 double lg_layer_free_share(const char **reason, const lg_channels *channels, const lg_graph *block,
                            const lg_node *layer, int of_output)
 {
     int32_t value = of_output ? layer->outputs[0] : layer->inputs[0];
-    int axis = channel_axis(block, layer, value);
+    int axis = lg_layer_channel_axis(block, layer, value);
     int64_t n = block->values[value].shape.dims[axis], n_free = 0;
     const char *first = NULL;
 
@@ -83,7 +77,7 @@ static lego_status set_layers(lg_json *object, const char *key, const lg_graph *
         const lg_node *node = &block->nodes[n];
         int32_t value = of_output ? node->outputs[0] : node->n_inputs > 0 ? node->inputs[0] : LG_NONE;
 
-        if (lg_op_is_compressible(node->op) && holds_value(group, value, channel_axis(block, node, value)))
+        if (lg_op_is_compressible(node->op) && holds_value(group, value, lg_layer_channel_axis(block, node, value)))
             LG_TRY(lg_json_push_string(names, node->name));
     }
 done:
@@ -158,15 +152,15 @@ done:
 static int is_layer_of_group(const lg_graph *graph, const lg_node *node, const lg_channel_group *group)
 {
     return lg_op_is_compressible(node->op) &&
-           (holds_value(group, node->outputs[0], channel_axis(graph, node, node->outputs[0])) ||
-            holds_value(group, node->inputs[0], channel_axis(graph, node, node->inputs[0])));
+           (holds_value(group, node->outputs[0], lg_layer_channel_axis(graph, node, node->outputs[0])) ||
+            holds_value(group, node->inputs[0], lg_layer_channel_axis(graph, node, node->inputs[0])));
 }
 
 /* Why a layer of the frame is in no block. Free with lg_free. */
 static lego_status frame_reason(char **out, const cover *coverage, const lg_node *node)
 {
     const lg_graph *graph = coverage->graph;
-    int axis = channel_axis(graph, node, node->outputs[0]);
+    int axis = lg_layer_channel_axis(graph, node, node->outputs[0]);
     const char *reason;
     int32_t n_coupled = 0;
     lego_status status = LEGO_OK;

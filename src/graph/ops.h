@@ -208,6 +208,9 @@ const lg_op *lg_op_of_axes(lg_op_kind kind, int n_axes);
 const lg_op *lg_op_for(lg_op_kind kind, const lg_graph *graph, int n_inputs, const int32_t *inputs);
 const lg_op *lg_op_at(int index); /* in the order of the list; NULL behind its end */
 int lg_op_is_compressible(const lg_op *op); /* convolutions, linear: the layers that blocks are counted in */
+/* Of such a layer: the axis along which the channels of its input or output `value` lie, and its convolution groups. */
+int lg_layer_channel_axis(const lg_graph *graph, const lg_node *layer, int32_t value);
+int64_t lg_layer_groups(const lg_node *layer);
 
 lego_status lg_attrs_to_json(lg_json *object, const lg_op *op, const lg_attrs *attrs);
 lego_status lg_attrs_from_json(lg_attrs *out, const lg_op *op, const lg_json *object, const char *what);

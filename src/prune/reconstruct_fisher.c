@@ -77,7 +77,7 @@ static int axis_of(const int32_t *axes, const lg_graph *graph, const lg_node *no
     const int n_dims = graph->values[node->outputs[0]].shape.n_dims;
 
     if (lg_op_is_compressible(node->op))
-        return node->op->kind == LG_OP_LINEAR ? n_dims - 1 : 1;
+        return lg_layer_channel_axis(graph, node, node->outputs[0]);
     for (int32_t i = 0; i < node->n_inputs; i++)
         if (axes[node->inputs[i]] >= 0 && graph->values[node->inputs[i]].shape.n_dims == n_dims)
             return axes[node->inputs[i]];

@@ -111,8 +111,7 @@ void lg_norm_scales(double *scale, double *shift, const lg_graph *graph, const l
 static void scale_outputs(lego_tensor *weight, const lg_node *node, const double *scale)
 {
     const int is_transposed = node->op->kind == LG_OP_CONV_TRANSPOSE;
-    const int64_t groups = is_transposed ? node->attrs->conv_transpose.groups : 1;
-    const int64_t n_rows = weight->shape.dims[0], n_columns = is_transposed ? weight->shape.dims[1] : 1;
+    const int64_t groups = lg_layer_groups(node), n_rows = weight->shape.dims[0], n_columns = is_transposed ? weight->shape.dims[1] : 1;
     const int64_t run = lg_tensor_count(weight) / n_rows / n_columns;
     float *w = lg_tensor_data(weight);
 

@@ -90,22 +90,10 @@ static void describe_window(lg_window *window, const lg_graph *graph, const lg_n
     }
 }
 
-static int32_t groups_of(const lg_node *node)
+static lego_status describe_units(int32_t **out, const lg_channels *channels, const lg_graph *graph,
+                                  const lg_node *node, int32_t value, int64_t n)
 {
-    switch (node->op->kind) {
-    case LG_OP_CONV:
-        return (int32_t)node->attrs->conv.groups;
-    case LG_OP_CONV_TRANSPOSE:
-        return (int32_t)node->attrs->conv_transpose.groups;
-    default:
-        return 1;
-    }
-}
-
-static lego_status describe_units(int32_t **out, const lg_channels *channels, const lg_graph *graph, int32_t value,
-                                  int64_t n, int last_axis)
-{
-    const int axis = last_axis ? graph->values[value].shape.n_dims - 1 : 1;
+    const int axis = lg_layer_channel_axis(graph, node, value);
     lego_status status = LEGO_OK;
 
     LG_TRY(LG_CALLOC(out, n));
@@ -134,16 +122,14 @@ static lego_status describe_layer(lg_layer *layer, const lg_graph *graph, const 
     layer->node = index;
     layer->input = node->inputs[0];
     layer->output = node->outputs[0];
-    layer->groups = groups_of(node);
+    layer->groups = (int32_t)lg_layer_groups(node);
     layer->n_outputs = lg_layer_width(graph, node);
     layer->fixed = count_users(graph, node->weights[SLOT_WEIGHT]) > 1 || node->weights[SLOT_BIAS] == LG_NONE ||
                    count_users(graph, node->weights[SLOT_BIAS]) > 1;
     follow_output(layer, graph, uses);
     describe_window(&layer->window, graph, node);
-    LG_TRY(describe_units(&layer->in_unit, channels, graph, layer->input, layer->window.channels,
-                          layer->window.channels_last));
-    LG_TRY(describe_units(&layer->out_unit, channels, graph, layer->output, layer->n_outputs,
-                          layer->window.channels_last));
+    LG_TRY(describe_units(&layer->in_unit, channels, graph, node, layer->input, layer->window.channels));
+    LG_TRY(describe_units(&layer->out_unit, channels, graph, node, layer->output, layer->n_outputs));
 done:
     return status;
 }

@@ -49,18 +49,10 @@ void lg_taylor_free(lg_taylor *taylor)
     lg_free(taylor);
 }
 
-/* Of a layer's output. */
-static int channel_axis(const lg_graph *graph, const lg_node *node)
-{
-    return node->op->kind == LG_OP_LINEAR ? graph->values[node->outputs[0]].shape.n_dims - 1 : 1;
-}
-
 /* Depthwise: every channel goes on by itself. */
 static int carries(const lg_graph *graph, const lg_node *node)
 {
-    const int64_t groups = node->op->kind == LG_OP_CONV             ? node->attrs->conv.groups
-                           : node->op->kind == LG_OP_CONV_TRANSPOSE ? node->attrs->conv_transpose.groups
-                                                                      : 1;
+    const int64_t groups = lg_layer_groups(node);
 
     return groups > 1 && groups == graph->values[node->inputs[0]].shape.dims[1];
 }
@@ -88,8 +80,8 @@ static lego_status place_gates(lg_taylor *taylor, lg_graph *graph)
             continue;
         taylor->n++;
         layer->output = node->outputs[0];
-        layer->channels_last = channel_axis(graph, node) != 1;
-        layer->channels = value->shape.dims[channel_axis(graph, node)];
+        layer->channels_last = lg_layer_channel_axis(graph, node, node->outputs[0]) != 1;
+        layer->channels = value->shape.dims[lg_layer_channel_axis(graph, node, node->outputs[0])];
         layer->positions = lg_value_elements(value) / layer->channels;
         LG_TRY(LG_STRDUP(&layer->name, node->name));
         LG_TRY(LG_CALLOC(&layer->derivatives, taylor->n_samples * layer->channels));
@@ -242,7 +234,7 @@ lego_status lg_taylor_score(double *scores, const lg_taylor *taylor, const lg_ch
         const gated *layer = find_layer(taylor, node->name);
 
         for (int64_t k = 0; layer && k < layer->channels; k++) {
-            const lg_axis axis = LG_VALUE_AXIS(node->outputs[0], channel_axis(block, node));
+            const lg_axis axis = LG_VALUE_AXIS(node->outputs[0], lg_layer_channel_axis(block, node, node->outputs[0]));
             const int32_t unit = lg_channels_unit(channels, axis, k);
 
             for (int64_t i = 0; unit >= 0 && i < taylor->n_samples; i++)

@@ -46,26 +46,13 @@ static const lg_field leaky_relu_fields[] = {
 };
 
 #define NO_ATTRIBUTES { .gelu = { 0 } }
-#define ACTIVATION(KIND, op_name, field_table, check, ...)                    \
-    const lg_op lg_op_##op_name = {                                           \
-        .name = #op_name,                                                     \
-        .kind = LG_OP_##KIND,                                                 \
-        .min_inputs = 1,                                                      \
-        .max_inputs = 1,                                                      \
-        .defaults = __VA_ARGS__,                                              \
-        .fields = field_table,                                                \
-        .validate = check,                                                    \
-        .infer_shape = lg_op_unary_infer,                                     \
-        .flops = lg_op_unary_flops,                                           \
-        .channels = lg_op_unary_channels,                                     \
-    }
 
-ACTIVATION(RELU, relu, no_fields, lg_op_unary_validate, NO_ATTRIBUTES);
-ACTIVATION(SIGMOID, sigmoid, no_fields, lg_op_unary_validate, NO_ATTRIBUTES);
-ACTIVATION(TANH, tanh, no_fields, lg_op_unary_validate, NO_ATTRIBUTES);
-ACTIVATION(HARD_SIGMOID, hard_sigmoid, hard_sigmoid_fields, validate_hard_sigmoid,
-           { .hard_sigmoid = { 1.0 / 6.0, 0.5 } });
-ACTIVATION(HARD_SWISH, hard_swish, no_fields, lg_op_unary_validate, NO_ATTRIBUTES);
-ACTIVATION(SILU, silu, no_fields, lg_op_unary_validate, NO_ATTRIBUTES);
-ACTIVATION(GELU, gelu, gelu_fields, lg_op_unary_validate, { .gelu = { 0 } });
-ACTIVATION(LEAKY_RELU, leaky_relu, leaky_relu_fields, validate_leaky_relu, { .leaky_relu = { 0.01 } });
+LG_UNARY_OP(RELU, relu, no_fields, lg_op_unary_validate, NO_ATTRIBUTES)
+LG_UNARY_OP(SIGMOID, sigmoid, no_fields, lg_op_unary_validate, NO_ATTRIBUTES)
+LG_UNARY_OP(TANH, tanh, no_fields, lg_op_unary_validate, NO_ATTRIBUTES)
+LG_UNARY_OP(HARD_SIGMOID, hard_sigmoid, hard_sigmoid_fields, validate_hard_sigmoid,
+           { .hard_sigmoid = { 1.0 / 6.0, 0.5 } })
+LG_UNARY_OP(HARD_SWISH, hard_swish, no_fields, lg_op_unary_validate, NO_ATTRIBUTES)
+LG_UNARY_OP(SILU, silu, no_fields, lg_op_unary_validate, NO_ATTRIBUTES)
+LG_UNARY_OP(GELU, gelu, gelu_fields, lg_op_unary_validate, { .gelu = { 0 } })
+LG_UNARY_OP(LEAKY_RELU, leaky_relu, leaky_relu_fields, validate_leaky_relu, { .leaky_relu = { 0.01 } })

@@ -64,4 +64,19 @@ lego_status lg_op_spatial_channels(lg_channels *channels, const lg_graph *graph,
 lego_status lg_op_freeze_axes(lg_channels *channels, const lg_graph *graph, int32_t value, int first,
                               const char *reason);
 
+/* The table of an op of one input, element by element, whose channel c stays channel c. The last argument: its defaults. */
+#define LG_UNARY_OP(KIND, op_name, field_table, check, ...)                   \
+    const lg_op lg_op_##op_name = {                                           \
+        .name = #op_name,                                                     \
+        .kind = LG_OP_##KIND,                                                 \
+        .min_inputs = 1,                                                      \
+        .max_inputs = 1,                                                      \
+        .defaults = __VA_ARGS__,                                              \
+        .fields = field_table,                                                \
+        .validate = check,                                                    \
+        .infer_shape = lg_op_unary_infer,                                     \
+        .flops = lg_op_unary_flops,                                           \
+        .channels = lg_op_unary_channels,                                     \
+    };
+
 #endif

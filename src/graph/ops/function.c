@@ -73,24 +73,11 @@ static const lg_field thresholded_relu_fields[] = {
     LG_FIELDS_END,
 };
 
-#define FUNCTION(KIND, op_name, field_table, check, ...)                      \
-    const lg_op lg_op_##op_name = {                                           \
-        .name = #op_name,                                                     \
-        .kind = LG_OP_##KIND,                                                 \
-        .min_inputs = 1,                                                      \
-        .max_inputs = 1,                                                      \
-        .defaults = __VA_ARGS__,                                              \
-        .fields = field_table,                                                \
-        .validate = check,                                                    \
-        .infer_shape = lg_op_unary_infer,                                     \
-        .flops = lg_op_unary_flops,                                           \
-        .channels = lg_op_unary_channels,                                     \
-    };
-#define WITHOUT_NUMBERS(KIND, op_name) FUNCTION(KIND, op_name, no_fields, validate, { .gelu = { 0 } })
+#define WITHOUT_NUMBERS(KIND, op_name) LG_UNARY_OP(KIND, op_name, no_fields, validate, { .gelu = { 0 } })
 
 LG_FUNCTIONS(WITHOUT_NUMBERS)
-FUNCTION(ELU, elu, elu_fields, validate_elu, { .elu = { 1.0, 1.0, 1.0 } })
-FUNCTION(SOFTPLUS, softplus, softplus_fields, validate_softplus, { .softplus = { 1.0 } })
-FUNCTION(POW, pow, pow_fields, validate, { .pow = { 2.0 } })
-FUNCTION(SHRINK, shrink, shrink_fields, validate, { .shrink = { 0.5, 0.0 } })
-FUNCTION(THRESHOLDED_RELU, thresholded_relu, thresholded_relu_fields, validate, { .thresholded_relu = { 1.0 } })
+LG_UNARY_OP(ELU, elu, elu_fields, validate_elu, { .elu = { 1.0, 1.0, 1.0 } })
+LG_UNARY_OP(SOFTPLUS, softplus, softplus_fields, validate_softplus, { .softplus = { 1.0 } })
+LG_UNARY_OP(POW, pow, pow_fields, validate, { .pow = { 2.0 } })
+LG_UNARY_OP(SHRINK, shrink, shrink_fields, validate, { .shrink = { 0.5, 0.0 } })
+LG_UNARY_OP(THRESHOLDED_RELU, thresholded_relu, thresholded_relu_fields, validate, { .thresholded_relu = { 1.0 } })

@@ -116,6 +116,23 @@ int lg_op_is_compressible(const lg_op *op)
     return op->kind == LG_OP_CONV || op->kind == LG_OP_LINEAR || op->kind == LG_OP_CONV_TRANSPOSE;
 }
 
+int lg_layer_channel_axis(const lg_graph *graph, const lg_node *layer, int32_t value)
+{
+    return layer->op->kind == LG_OP_LINEAR ? graph->values[value].shape.n_dims - 1 : 1;
+}
+
+int64_t lg_layer_groups(const lg_node *layer)
+{
+    switch (layer->op->kind) {
+    case LG_OP_CONV:
+        return layer->attrs->conv.groups;
+    case LG_OP_CONV_TRANSPOSE:
+        return layer->attrs->conv_transpose.groups;
+    default:
+        return 1;
+    }
+}
+
 static const void *field_of(const lg_attrs *attrs, const lg_field *field)
 {
     return (const char *)attrs + field->offset;
