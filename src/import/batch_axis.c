@@ -138,6 +138,20 @@ lg_place lg_place_widen(const lg_place *in, int n_dims)
     return out;
 }
 
+lg_place lg_place_reduced(const lg_place *in, unsigned dims, int keep)
+{
+    lg_place out = *in;
+
+    out.shape.n_dims = 0;
+    for (int i = 0; i < in->shape.n_dims; i++) {
+        if (i == in->dim)
+            out.dim = out.shape.n_dims;
+        if (keep || !(dims >> i & 1))
+            out.shape.dims[out.shape.n_dims++] = dims >> i & 1 ? 1 : in->shape.dims[i];
+    }
+    return out;
+}
+
 lg_place lg_place_without(const lg_place *in)
 {
     lg_place out = *in;

@@ -39,6 +39,8 @@ int lg_place_is_first(const lg_place *place);
 int lg_place_reshape(lg_place *out, const lg_place *in, const lg_shape *to, int64_t batch);
 /* Output dim i is input dim order[i]; `axes` is the order of the graph's axes, the batch left out (op permute). */
 void lg_place_permute(lg_place *out, lg_dims *axes, const lg_place *in, const int64_t *order);
+/* The dims of the bits, none of them the batch's, reduced: to 1 (keep), or gone. */
+lg_place lg_place_reduced(const lg_place *in, unsigned dims, int keep);
 /* Dims of extent 1 in front, up to n_dims. */
 lg_place lg_place_widen(const lg_place *in, int n_dims);
 /* For a batch of 1: no dim is the batch any more, or the first is, if it has an extent of 1. */

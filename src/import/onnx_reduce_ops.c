@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/alloc.h"
 #include "graph/ops/common.h"
 #include "import/imported.h"
 
@@ -102,7 +101,6 @@ static lego_status convert_reduce(lg_onnx_node *node)
         LG_TRY(lg_onnx_finish_placed(node, 0, x, &from));
         goto done;
     }
-    to = from;
     for (int i = 0; i < axes.n; i++) {
         LG_TRY(lg_onnx_axis(&axes.dims[i], node, from.shape.n_dims));
         LG_TRY(lg_onnx_place_axis(&attrs.mean.axes.dims[i], &from, axes.dims[i], "it reduces"));
@@ -112,13 +110,7 @@ static lego_status convert_reduce(lg_onnx_node *node)
     }
     attrs.mean.axes.n = axes.n;
     attrs.mean.keep = keep != 0;
-    to.shape.n_dims = 0;
-    for (int i = 0; i < from.shape.n_dims; i++) {
-        if (i == from.dim)
-            to.dim = to.shape.n_dims;
-        if (!(reduced >> i & 1) || keep)
-            to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
-    }
+    to = lg_place_reduced(&from, reduced, keep != 0);
     LG_TRY(emit_reduction(&y, node, r, x, &attrs, in_graph, n));
     LG_TRY(lg_onnx_finish_placed(node, 0, y, &to));
 done:
@@ -132,11 +124,9 @@ static lego_status convert_lrn(lg_onnx_node *node)
     lg_attrs pool = lg_onnx_defaults(LG_OP_AVG_POOL), power = lg_onnx_defaults(LG_OP_POW);
     lg_dims rows = { 3, { 1, 1, 1 } }, back = { 0, { 0 } };
     lg_shape in;
-    lego_tensor number = { 0 };
-    char *name = NULL;
     double alpha, bias;
     int64_t size;
-    int32_t x, y, weight, constant;
+    int32_t x, y, constant;
     lego_status status = LEGO_OK;
 
     LG_TRY(lg_onnx_activation(&x, node, 0));
@@ -162,22 +152,14 @@ static lego_status convert_lrn(lg_onnx_node *node)
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_AVG_POOL, &pool, y));
     LG_TRY(lg_onnx_emit_reshape(&y, node, y, &back));
     LG_TRY(lg_onnx_emit_scaled(&y, node, y, alpha)); /* alpha / size of the sum is alpha of the average */
-    name = lg_asprintf("%s.bias", node->name);
-    if (!name)
-        LG_FAIL(LEGO_ENOMEM, "out of memory naming a constant of '%s'", node->name);
     in = lg_shape_make(in.n_dims - 1, in.dims + 1);
     for (int i = 0; i < in.n_dims; i++)
         in.dims[i] = 1;
-    LG_TRY(lg_tensor_init(&number, LEGO_DTYPE_F32, &in));
-    *(float *)lg_tensor_data(&number) = (float)bias;
-    LG_TRY(lg_graph_add_weight(&weight, node->import->graph, name, &number));
-    LG_TRY(lg_onnx_emit_constant(&constant, node, weight));
+    LG_TRY(lg_onnx_emit_filled(&constant, node, &in, bias));
     LG_TRY(lg_onnx_emit_full(&y, node, LG_OP_ADD, NULL, 2, (const int32_t[]){ y, constant }, 0, NULL));
     LG_TRY(lg_onnx_emit(&y, node, LG_OP_POW, &power, y));
     LG_TRY(lg_onnx_give(node, LG_OP_DIV, NULL, 2, (const int32_t[]){ x, y }, 0, NULL));
 done:
-    lg_tensor_dispose(&number);
-    lg_free(name);
     return status;
 }
 

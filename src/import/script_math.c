@@ -433,14 +433,7 @@ static lego_status give_reduction(lg_script_at *at, reduction kind)
         in_graph |= 1u << attrs.mean.axes.dims[i];
         n *= (double)x->dims[dim];
     }
-    to = from;
-    to.shape.n_dims = 0;
-    for (int i = 0; i < from.shape.n_dims; i++) {
-        if (i == from.dim)
-            to.dim = to.shape.n_dims;
-        if (keep || !(reduced >> i & 1))
-            to.shape.dims[to.shape.n_dims++] = reduced >> i & 1 ? 1 : from.shape.dims[i];
-    }
+    to = lg_place_reduced(&from, reduced, keep != 0);
     shape = lg_place_graph_shape(&to);
     if (kind == REDUCE_MIN)
         LG_TRY(emit_scaled(&value, at, value, -1.0));
